@@ -1,0 +1,1 @@
+"""How classical work runs: worker processes with limits of time and memory."""

@@ -1,0 +1,110 @@
+"""Every error, once: code, HTTP status, what it means and what to do. The reference page is made from this.
+
+Codes below 9000 are those of IBM's registry where their meaning is confirmed (``rest.md`` G); Ketline's own
+start at 9100. ``status`` is None for codes that only ever appear as the reason of a job or a workload.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorKind:
+    """One entry of the registry. ``message`` is a template for ``str.format``."""
+
+    code: int
+    status: int | None
+    title: str
+    message: str
+    solution: str
+
+
+class KetlineError(Exception):
+    """An error with an entry in the registry; its fields fill the entry's message."""
+
+    def __init__(self, kind: ErrorKind, **fields: object) -> None:
+        self.kind = kind
+        self.message = kind.message.format(**fields)
+        self.solution = kind.solution.format(**fields)
+        super().__init__(self.message)
+
+
+REGISTRY: dict[int, ErrorKind] = {}
+
+
+def _define(code: int, status: int | None, title: str, message: str, solution: str) -> ErrorKind:
+    if code in REGISTRY:
+        raise ValueError(f"error code {code} is defined twice")
+    REGISTRY[code] = kind = ErrorKind(code, status, title, message, solution)
+    return kind
+
+
+NOT_AUTHORIZED = _define(
+    1200,
+    403,
+    "Not authorized",
+    "{who} may not {action}.",
+    "Ask an administrator for the role that allows it.",
+)
+BAD_CREDENTIALS = _define(
+    1201, 401, "Bad credentials", "{why}", "Check the API key, or make a new one with `ketline keys create`."
+)
+TOO_MANY_REQUESTS = _define(
+    1202, 429, "Too many requests",
+    "The limit of {limit} submissions per {period_seconds} s is reached.",
+    "Wait for the seconds given in Retry-After, then submit again.",
+)  # fmt: skip
+TOO_MANY_TAGS = _define(
+    1204, 400, "Too many tags", "A job may carry 8 tags; tags has {count}.", "Send at most 8 tags."
+)
+TAG_TOO_LONG = _define(
+    1205, 400, "Tag too long", "A tag may have 86 characters; {tag!r} has {length}.", "Shorten the tag."
+)
+INVALID_REQUEST = _define(
+    1215,
+    400,
+    "Invalid request",
+    "{field}: {problem}",
+    "Correct the field {field} and send the request again.",
+)
+BACKEND_NOT_FOUND = _define(
+    1216, 404, "Backend not found", "There is no backend {name!r} for this instance.",
+    "List the backends with GET /backends or `ketline qpus list`.",
+)  # fmt: skip
+SESSION_CLOSED = _define(
+    1217, 400, "Session closed", "Session {workload_id} has been closed{why}.",
+    "Open another session or batch and submit there.",
+)  # fmt: skip
+SESSION_NOT_FOUND = _define(
+    9101, 404, "Session not found", "There is no session or batch {workload_id!r} in this instance.",
+    "Check the id, and the instance that the request names.",
+)  # fmt: skip
+INSTANCE_NOT_FOUND = _define(
+    1279, 404, "Instance not found", "There is no instance {instance!r} for this key.",
+    "List the instances with `ketline instances list`.",
+)  # fmt: skip
+JOB_NOT_FOUND = _define(
+    1291, 404, "Job not found", "Job not found. Job ID: {job_id}",
+    "Check the id, and the instance that the request names.",
+)  # fmt: skip
+RAN_TOO_LONG = _define(
+    1305, None, "Ran too long", "Ran too long: the job reached its limit of {limit_seconds:g} s on the QPU.",
+    "Raise max_execution_time, or split the job.",
+)  # fmt: skip
+JOB_NOT_CANCELLABLE = _define(
+    1306, 409, "Job not cancellable", "Job {job_id} is already {status}.", "Nothing is left to be cancelled."
+)
+JOB_NOT_FINAL = _define(
+    1337, 409, "Job not final", "Job {job_id} is {status}; only a finished job can be deleted.",
+    "Cancel the job first, or wait for its end.",
+)  # fmt: skip
+NO_SESSIONS_ON_PLAN = _define(
+    1352, 400, "No sessions on this plan",
+    "You are not authorized to run a session when using the {plan} plan.",
+    "Create an instance of a different plan type or use a different execution mode.",
+)  # fmt: skip
+INTERNAL = _define(
+    9999, 500, "Internal error", "An internal error happened; nothing was stored.",
+    "Send the request again; if it fails again, report the trace id.",
+)  # fmt: skip

@@ -1,0 +1,1 @@
+"""What a job computes: the primitives, their wire formats and mitigation."""

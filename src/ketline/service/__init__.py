@@ -1,0 +1,1 @@
+"""The live runtime: feeds the core, performs its actions, recovers after a crash."""

@@ -1,0 +1,294 @@
+"""What the outside sees of the live runtime: the one door of `ketline.api`, `ketline.web` and `ketline.cli`.
+
+Reads show only what is durable. Methods that change something return when the change is durable. All raise
+`ketline.errors.KetlineError`; an id that belongs to another instance is treated as unknown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal, Protocol
+
+from ketline.core.model import JobStatus, Mode, Reason, Stage, WorkloadState
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who asks: a user by one of their keys, inside one instance."""
+
+    user_id: str
+    key_id: str
+    role: Literal["administrator", "manager", "user"]
+    instance_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class JobRequest:
+    """A submission. ``params`` are the bytes of the JSON object as posted; they are never opened here."""
+
+    program: str
+    backend: str
+    params: bytes
+    workload_id: str | None = None
+    tags: tuple[str, ...] = ()
+    cost_seconds: float | None = None
+    private: bool = False
+    calibration_id: str | None = None
+    log_level: str = "warning"
+    runtime: str = ""
+    caller: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class JobView:
+    """A job as it is written down. ``revision`` changes whenever anything below does."""
+
+    job_id: str
+    instance_id: str
+    user_id: str
+    backend: str
+    program: str
+    status: JobStatus
+    stage: Stage
+    reason: Reason | None
+    created_at: datetime
+    running_at: datetime | None
+    finished_at: datetime | None
+    workload_id: str | None
+    tags: tuple[str, ...]
+    cost_seconds: float
+    estimate_seconds: float | None
+    usage_seconds: float
+    qpu_seconds: float
+    private: bool
+    calibration_id: str | None
+    runtime: str
+    caller: str
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class WorkloadView:
+    """A session or a batch as it is written down (``rest.md`` D.2)."""
+
+    workload_id: str
+    mode: Mode
+    instance_id: str
+    user_id: str
+    backend: str
+    state: WorkloadState
+    reason: Reason | None
+    accepting: bool
+    max_ttl_seconds: float
+    active_ttl_seconds: float
+    interactive_ttl_seconds: float
+    created_at: datetime
+    started_at: datetime | None
+    activated_at: datetime | None
+    closed_at: datetime | None
+    last_job_started_at: datetime | None
+    last_job_completed_at: datetime | None
+    usage_seconds: float
+    history: tuple[tuple[WorkloadState, datetime], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class BackendView:
+    """A QPU, a simulator or the mock twin of a QPU."""
+
+    name: str
+    num_qubits: int
+    simulator: bool
+    mock: bool
+    online: bool
+    status: str
+    message: str
+    version: str
+    queue_length: int
+    processor_type: dict[str, Any] | None
+    clops: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceView:
+    """An instance with its plan and usage."""
+
+    instance_id: str
+    crn: str
+    name: str
+    plan: str
+    plan_id: str
+    account: str
+    region: str
+    tags: tuple[str, ...]
+    pricing_type: str
+    plan_display_name: str
+    allocation_seconds: float | None
+    limit_seconds: float | None
+    consumed_seconds: float
+    period_start: datetime
+    period_end: datetime
+    archived: bool
+
+
+@dataclass(frozen=True, slots=True)
+class KeyView:
+    """An API key, without its secret."""
+
+    key_id: str
+    user_id: str
+    name: str
+    role: str
+    created_at: datetime
+    revoked_at: datetime | None
+    last_used_at: datetime | None
+    instances: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class JobFilter:
+    """What ``GET /jobs`` asks for; tags are ANDed."""
+
+    pending: bool | None = None
+    backend: str | None = None
+    program: str | None = None
+    tags: tuple[str, ...] = ()
+    workload_id: str | None = None
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+    ascending: bool = False
+    limit: int = 200
+    offset: int = 0
+    user_id: str | None = None
+
+
+class Runtime(Protocol):
+    """The live runtime."""
+
+    # credentials
+    async def exchange_key(self, api_key: str) -> Principal:
+        """The owner of an API key; BAD_CREDENTIALS otherwise. Cheap when repeated."""
+        ...
+
+    async def instances_of(self, principal: Principal) -> Sequence[InstanceView]:
+        """The instances that the principal may use."""
+        ...
+
+    async def enter(self, principal: Principal, crn: str) -> Principal:
+        """The principal inside an instance; INSTANCE_NOT_FOUND unless the key may use it."""
+        ...
+
+    async def signing_secret(self) -> bytes:
+        """The secret with which access tokens are signed; made at first start and kept."""
+        ...
+
+    # jobs
+    async def submit_job(self, principal: Principal, request: JobRequest) -> JobView:
+        """Accept a job; it is durable when this returns."""
+        ...
+
+    async def job(self, principal: Principal, job_id: str) -> JobView:
+        """One job; JOB_NOT_FOUND."""
+        ...
+
+    async def job_change(
+        self, principal: Principal, job_id: str, revision: int, timeout_seconds: float
+    ) -> JobView:
+        """The job as soon as its revision isn't ``revision`` any more, or after the time-out as it is."""
+        ...
+
+    async def jobs(self, principal: Principal, wanted: JobFilter) -> tuple[Sequence[JobView], int]:
+        """A page of jobs and the count of all that match."""
+        ...
+
+    async def job_params(self, principal: Principal, job_id: str) -> AsyncIterator[bytes]:
+        """The params exactly as posted, in pieces; empty for a private job."""
+        ...
+
+    async def job_result(self, principal: Principal, job_id: str) -> tuple[int, AsyncIterator[bytes]] | None:
+        """The result's length and its pieces; None when there is none (yet). A private job's is read once."""
+        ...
+
+    async def job_logs(self, principal: Principal, job_id: str) -> str:
+        """What the job logged."""
+        ...
+
+    async def cancel_job(self, principal: Principal, job_id: str) -> None:
+        """Cancel; JOB_NOT_CANCELLABLE when final."""
+        ...
+
+    async def delete_job(self, principal: Principal, job_id: str) -> None:
+        """Delete a final job; JOB_NOT_FINAL otherwise."""
+        ...
+
+    async def set_tags(self, principal: Principal, job_id: str, tags: Sequence[str]) -> None:
+        """Replace the tags."""
+        ...
+
+    async def tags(self, principal: Principal, search: str) -> Sequence[str]:
+        """Tags in use that contain ``search``."""
+        ...
+
+    # sessions and batches
+    async def open_workload(
+        self, principal: Principal, mode: Mode, backend: str, max_ttl_seconds: float | None
+    ) -> WorkloadView:
+        """Open a session or a batch."""
+        ...
+
+    async def workload(self, principal: Principal, workload_id: str) -> WorkloadView:
+        """One session or batch; SESSION_NOT_FOUND."""
+        ...
+
+    async def close_workload(self, principal: Principal, workload_id: str) -> None:
+        """No new jobs; what was submitted still runs."""
+        ...
+
+    async def cancel_workload(self, principal: Principal, workload_id: str) -> None:
+        """Queued jobs are cancelled, running ones finish."""
+        ...
+
+    async def workload_items(
+        self, principal: Principal, wanted: dict[str, Any]
+    ) -> tuple[Sequence[dict[str, Any]], int, str | None, str | None]:
+        """Jobs outside sessions, sessions and batches in one list: page, total, previous and next cursor."""
+        ...
+
+    # backends
+    async def backends(self, principal: Principal, include_mocks: bool) -> Sequence[BackendView]:
+        """The backends that the instance may use."""
+        ...
+
+    async def backend(self, principal: Principal, name: str) -> BackendView:
+        """One backend; BACKEND_NOT_FOUND."""
+        ...
+
+    async def configuration(self, principal: Principal, name: str, calibration_id: str | None) -> bytes:
+        """The configuration in wire form."""
+        ...
+
+    async def properties(
+        self, principal: Principal, name: str, updated_before: datetime | None, calibration_id: str | None
+    ) -> bytes:
+        """The properties in wire form; ``null`` when there are none."""
+        ...
+
+    # instances
+    async def instance(self, principal: Principal) -> InstanceView:
+        """The principal's instance with its usage."""
+        ...
+
+    async def set_instance_limit(self, principal: Principal, limit_seconds: float | None) -> None:
+        """Change the usage limit."""
+        ...
+
+    # administration
+    async def keys(self, principal: Principal) -> Sequence[KeyView]:
+        """The API keys that the principal may see."""
+        ...
+
+    async def health(self) -> dict[str, Any]:
+        """Whether the runtime can do its work, and the state of its parts."""
+        ...

@@ -1,0 +1,1 @@
+"""The small types of a unit of work that programs and QPUs share."""

@@ -1,0 +1,100 @@
+"""A unit of work: circuits that a QPU can run as they are, and what came out of running them.
+
+A *program* expands a job into a `WorkUnit` (twirling, measurement bases, folding, … all done); a *QPU
+driver* runs it and answers with an `Outcome`; the program turns that into its result. Neither knows more
+of the other than these types.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from qiskit.circuit import QuantumCircuit
+
+MeasLevel = Literal["classified", "kerneled", "avg_kerneled", "both"]
+
+
+@dataclass(slots=True)
+class WorkItem:
+    """One circuit, run with each of its parameter sets.
+
+    ``circuit`` is in the device's instruction set on its physical qubits (width of the device, or narrower
+    from qubit 0 on). ``parameter_values`` is float64 of shape ``(n_sets, n_parameters)``, columns in the
+    order of ``circuit.parameters``; ``n_sets`` is at least 1 even without parameters. Every set is run
+    with ``shots`` shots. ``chunk_sets`` asks that so many sets at a time be run as one chunk with a
+    timing of its own (None: the driver chooses).
+    """
+
+    circuit: QuantumCircuit
+    parameter_values: NDArray[np.float64]
+    shots: int
+    chunk_sets: int | None = None
+
+
+@dataclass(slots=True)
+class WorkUnit:
+    """All that one job asks of a QPU.
+
+    ``rep_delay_seconds`` None means the device's default. ``seed`` None means fresh randomness.
+    ``idle_noise`` asks an emulator to simulate the noise of idling qubits as scheduled (delays included).
+    ``noise`` False asks an emulator for ideal results. ``mock`` asks for random data of the right shape.
+    """
+
+    items: list[WorkItem]
+    meas_level: MeasLevel = "classified"
+    init_qubits: bool = True
+    rep_delay_seconds: float | None = None
+    seed: int | None = None
+    noise: bool = True
+    idle_noise: bool = False
+    mock: bool = False
+    scheduler_timing: bool = False
+    stretch_values: bool = False
+    simulator: dict[str, object] = field(default_factory=dict)
+
+    @property
+    def executions(self) -> int:
+        """Circuits after broadcasting, times shots (``modes.md`` 1.4)."""
+        return sum(item.parameter_values.shape[0] * item.shots for item in self.items)
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """What ran when: sets ``[first_set, last_set)`` of item ``item``."""
+
+    item: int
+    first_set: int
+    last_set: int
+    start: datetime
+    stop: datetime
+
+
+@dataclass(slots=True)
+class ItemOutcome:
+    """What came out of one item.
+
+    ``bits`` maps each classical register to uint8 of shape ``(n_sets, shots, ceil(size / 8))``: big-endian
+    bytes as in `qiskit.primitives.BitArray`, clbit 0 the lowest bit of the last byte. ``iq`` maps it to
+    complex128 ``(n_sets, shots, size)`` (kerneled, both) or ``(n_sets, size)`` (avg_kerneled).
+    ``circuit_duration_seconds`` is the scheduled length of one shot.
+    """
+
+    bits: dict[str, NDArray[np.uint8]] = field(default_factory=dict)
+    iq: dict[str, NDArray[np.complex128]] = field(default_factory=dict)
+    circuit_duration_seconds: float | None = None
+    timing: str | None = None
+    stretch_values: list[dict[str, object]] | None = None
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a QPU gives back for a `WorkUnit`: one entry an item, and the spans in the order of time."""
+
+    items: list[ItemOutcome]
+    spans: list[Span]
