@@ -1,0 +1,184 @@
+"""The interface of a program, and how programs are found.
+
+A *program* is what a job computes. It is a class registered under the entry point group ``ketline.programs``,
+by the program id that clients post::
+
+    [project.entry-points."ketline.programs"]
+    sampler = "ketline.programs.sampler:Sampler"
+
+The journey of a job, as its caller (a compute worker) sees it::
+
+    params = open_params(raw, context.limits)  # the bytes of "params" as posted
+    step = program("sampler").prepare(params, context)
+    # -> Prepared: run step.unit on the QPU and keep step.state
+    step = program("sampler").finalize(step.state, outcome, context)
+    # -> Result: step.body is what GET /jobs/{id}/results answers; or Prepared: another round
+
+``state`` is opaque, holds no code (JSON and arrays) and may be written to a file. Everything here may raise
+`ketline.units.errors.JobError`, which is the job's own fault; anything else is a fault of ours.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import orjson
+
+from ketline.units.errors import JobError
+
+if TYPE_CHECKING:
+    from ketline.units.device import Device
+    from ketline.units.work import Outcome, WorkUnit
+
+GROUP = "ketline.programs"
+
+INPUT_NOT_PARSED = 1603
+"""Reason code of a payload that can't be read (``modes.md`` 1.5)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a job may ask for (``modes.md`` 1.4). Counts are per job unless said otherwise."""
+
+    max_decompressed_bytes: int = 2_000_000_000
+    """Sum of all compressed parts of a payload, unpacked."""
+    max_depth: int = 200
+    """Nesting of the JSON."""
+    max_executions: int = 10_000_000
+    """Circuits after broadcasting times shots."""
+    max_instructions_per_qubit: int = 26_800_000
+    """Weighted low-level instructions on any one qubit."""
+    max_rz_gates: int = 30_000_000
+    """Per circuit."""
+    max_sx_gates: int = 20_000_000
+    """Per circuit."""
+    max_two_qubit_gates: int = 5_000_000
+    """Per circuit."""
+    max_result_bytes: int = 4_000_000_000
+    """Size of the arrays of a result, before compression."""
+
+
+@dataclass(frozen=True, slots=True)
+class Params:
+    """A job's ``params``: the bytes as posted and the JSON object in them."""
+
+    raw: bytes
+    tree: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ProgramContext:
+    """Where a job runs and under which rules. The same at `Program.prepare` and every `Program.finalize`.
+
+    ``simulator``: the backend is served as a simulator (ideal, no ISA check, simulator options allowed).
+    ``mock``: a dry run; results are random data of the right shape. ``in_session``: the job belongs to a
+    dedicated session. ``cache_folder``: a folder of this session or batch alone, in which learned noise is
+    kept for its later jobs; None where nothing may be kept.
+    """
+
+    device: Device
+    limits: Limits = field(default_factory=Limits)
+    simulator: bool = False
+    mock: bool = False
+    in_session: bool = False
+    cache_folder: Path | None = None
+
+
+@dataclass(slots=True)
+class Prepared:
+    """A round on the QPU: what to run, and what the program needs to know again afterwards."""
+
+    unit: WorkUnit
+    state: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """The end: the body of ``GET /jobs/{id}/results``, which is JSON text in UTF-8."""
+
+    body: bytes
+
+
+class Program(Protocol):
+    """What an entry point of the group ``ketline.programs`` names: a class made without arguments."""
+
+    def prepare(self, params: Params, context: ProgramContext) -> Prepared:
+        """Read, check and expand a job.
+
+        Raises:
+            JobError: the job can't be done; the message names field and value.
+        """
+        ...
+
+    def finalize(self, state: bytes, outcome: Outcome, context: ProgramContext) -> Result | Prepared:
+        """Turn what came out into the result, or into another round.
+
+        Raises:
+            JobError: the outcome can't be used, by the job's own fault.
+        """
+        ...
+
+
+def programs() -> dict[str, EntryPoint]:
+    """The programs that are installed, by program id. Nothing is imported."""
+    return {entry.name: entry for entry in entry_points(group=GROUP)}
+
+
+def program(program_id: str) -> Program:
+    """The program of this id.
+
+    Raises:
+        JobError: there is none.
+    """
+    found = programs()
+    if program_id not in found:
+        raise JobError(
+            INPUT_NOT_PARSED,
+            f"program_id: there is no program {program_id!r}; installed are {', '.join(sorted(found))}.",
+            "Use a client whose program is installed here.",
+        )
+    made: Program = found[program_id].load()()
+    return made
+
+
+def open_params(raw: bytes, limits: Limits) -> Params:
+    """Read the JSON of ``params``.
+
+    Raises:
+        JobError: it isn't a JSON object, or nested too deeply.
+    """
+    try:
+        tree = orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        raise JobError(INPUT_NOT_PARSED, f"params: not JSON: {error}", "Post a JSON object.") from None
+    if not isinstance(tree, dict):
+        raise JobError(
+            INPUT_NOT_PARSED, f"params: {type(tree).__name__} instead of an object.", "Post a JSON object."
+        )
+    _check_depth(tree, limits.max_depth)
+    return Params(raw, tree)
+
+
+def _check_depth(tree: dict[str, Any], max_depth: int) -> None:
+    level: list[Any] = [tree]
+    for _ in range(max_depth):
+        level = [
+            child
+            for node in level
+            for child in (node.values() if isinstance(node, dict) else node)
+            if isinstance(child, (dict, list))
+        ]
+        if not level:
+            return
+    raise JobError(
+        INPUT_NOT_PARSED, f"params: nested more than {max_depth} deep.", "Send a flatter structure."
+    )
+
+
+def size_of(shape: tuple[int, ...]) -> int:
+    """Number of elements of an array of this shape, as a Python integer that can't overflow."""
+    return math.prod(shape)
