@@ -1,26 +1,45 @@
 """Every setting, once: defaults < ``ketline.toml`` < environment (``KETLINE_SERVER__PORT=8000``, …).
 
-The reference page is made from the descriptions here.
+The reference page is made from the descriptions here. What is wrong with a configuration is told by
+`ketline.config_problems`.
 """
 
 from __future__ import annotations
 
+import json
+import os
 import tomllib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+)
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+ENV_PREFIX = "KETLINE_"
+ENV_DELIMITER = "__"
+
+
+T = TypeVar("T")
+Unsettable = Annotated[T | None, BeforeValidator(lambda value: None if value == "none" else value)]
+"""A figure that may be absent: TOML has no null, so ``"none"`` says so."""
 
 
 class ConfigError(Exception):
-    """A configuration file can't be used; the message names file, key and what is allowed."""
+    """A configuration can't be used; the message names the file, the key and what is allowed."""
 
 
 class Section(BaseModel):
     """A table of the configuration; unknown keys are refused."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
 
 
 class ServerSettings(Section):
@@ -30,7 +49,7 @@ class ServerSettings(Section):
     """Address to listen on."""
     port: int = Field(8000, ge=0, le=65_535)
     """Port to listen on; 0 takes a free one."""
-    public_url: str | None = None
+    public_url: str | None = Field(None, pattern=r"^https?://[^/\s]+")
     """The URL under which clients see this server, when it isn't the address it listens on."""
     hold_seconds: float = Field(0.4, ge=0, le=30)
     """How long GET /jobs/{id} of an unfinished job may be held until its state changes; 0 turns it off."""
@@ -89,20 +108,20 @@ class PlanSettings(Section):
     """Idle time after which an active batch becomes inactive."""
     max_execution_seconds: float = Field(10_800.0, gt=0)
     """Largest QPU usage of one job."""
-    allocation_seconds: float | None = Field(None, gt=0)
-    """Weight in fair share: seconds per window; unset means the virtual allocation."""
+    allocation_seconds: Unsettable[PositiveFloat] = None
+    """Weight in fair share: seconds per window; ``"none"`` means the virtual allocation."""
     virtual_allocation_seconds: float = Field(28_800.0, gt=0)
     """Weight of an instance without an allocation."""
-    limit_seconds: float | None = Field(None, gt=0)
-    """Usage at which pending work is held; unset means no limit."""
+    limit_seconds: Unsettable[PositiveFloat] = None
+    """Usage at which pending work is held; ``"none"`` means no limit."""
     limit_stops_running: bool = False
     """Whether the limit is a cost limit, which also stops what runs."""
-    window_seconds: float | None = Field(28 * 86_400.0, gt=0)
-    """Rolling window in which usage counts; ``0`` isn't allowed, use ``contract = true`` for no window."""
+    window_seconds: float = Field(28 * 86_400.0, gt=0)
+    """Rolling window in which usage counts; with ``contract = true`` there is none."""
     contract: bool = False
     """Count the usage of the whole contract instead of a rolling window."""
-    max_pending_jobs: int | None = Field(None, ge=1)
-    """Unfinished jobs that an instance may have at a time."""
+    max_pending_jobs: Unsettable[PositiveInt] = None
+    """Unfinished jobs that an instance may have at a time; ``"none"`` means any number."""
 
 
 class InstanceSettings(Section):
@@ -130,11 +149,19 @@ class InstanceSettings(Section):
     """Overrides the plan's figure."""
     max_execution_seconds: float | None = Field(None, gt=0)
     """Overrides the plan's figure."""
-    allocation_seconds: float | None = Field(None, gt=0)
+    allocation_seconds: Unsettable[PositiveFloat] = None
     """Overrides the plan's figure."""
-    limit_seconds: float | None = Field(None, gt=0)
+    virtual_allocation_seconds: Unsettable[PositiveFloat] = None
     """Overrides the plan's figure."""
-    max_pending_jobs: int | None = Field(None, ge=1)
+    limit_seconds: Unsettable[PositiveFloat] = None
+    """Overrides the plan's figure."""
+    limit_stops_running: bool | None = None
+    """Overrides the plan's figure."""
+    window_seconds: float | None = Field(None, gt=0)
+    """Overrides the plan's figure."""
+    contract: bool | None = None
+    """Overrides the plan's figure."""
+    max_pending_jobs: Unsettable[PositiveInt] = None
     """Overrides the plan's figure."""
 
 
@@ -179,22 +206,62 @@ DEFAULT_PLANS: dict[str, PlanSettings] = {
 }  # fmt: skip
 
 
-class Settings(BaseSettings):
-    """The whole configuration."""
+class Centre(BaseModel):
+    """The whole configuration, as a file holds it."""
 
-    model_config = SettingsConfigDict(
-        extra="forbid", env_prefix="KETLINE_", env_nested_delimiter="__", use_attribute_docstrings=True
-    )
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
 
     server: ServerSettings = ServerSettings()
+    """Where and how requests are answered."""
     store: StoreSettings = StoreSettings()
+    """Where what must survive is kept."""
     compute: ComputeSettings = ComputeSettings()
+    """Worker processes for classical work."""
     plans: dict[str, PlanSettings] = Field(default_factory=dict)
+    """Plans of the site. A table named like a built-in plan changes only the figures it gives."""
     instances: tuple[InstanceSettings, ...] = ()
-    qpus: tuple[QpuSettings, ...] = (
-        QpuSettings(name="ket_fez", device="fez"),
-        QpuSettings(name="ket_manila", device="manila"),
-        QpuSettings(name="ket_simulator", device="fez", simulator=True),
+    """Instances that exist from the start, besides ``default`` and ``open`` of the first start."""
+    qpus: tuple[QpuSettings, ...] = Field(
+        (
+            QpuSettings(name="ket_fez", device="fez"),
+            QpuSettings(name="ket_manila", device="manila"),
+            QpuSettings(name="ket_simulator", device="fez", simulator=True),
+        ),
+        min_length=1,
+    )
+    """The QPUs. Unset means one of 156 qubits, one of 5 qubits and a simulator without a queue."""
+
+    def all_plans(self) -> dict[str, PlanSettings]:
+        """The built-in plans with the site's changes, and the site's own plans."""
+        plans = dict(DEFAULT_PLANS)
+        for name, given in self.plans.items():
+            built_in = DEFAULT_PLANS.get(name)
+            plans[name] = (
+                given
+                if built_in is None
+                else built_in.model_copy(update=given.model_dump(exclude_unset=True))
+            )
+        return plans
+
+    def figures_of(self, instance: InstanceSettings) -> PlanSettings:
+        """The figures of an instance: its plan's, with the instance's own overriding them."""
+        own = {
+            figure: getattr(instance, figure)
+            for figure in PLAN_FIGURES
+            if figure in instance.model_fields_set
+        }
+        return self.all_plans()[instance.plan].model_copy(update=own)
+
+
+class Settings(Centre, BaseSettings):
+    """The whole configuration, with the environment winning over the file."""
+
+    model_config = SettingsConfigDict(
+        extra="forbid",
+        env_prefix=ENV_PREFIX,
+        env_nested_delimiter=ENV_DELIMITER,
+        use_attribute_docstrings=True,
+        allow_inf_nan=False,
     )
 
     @classmethod
@@ -209,26 +276,39 @@ class Settings(BaseSettings):
         """Let the environment win over the file."""
         return env_settings, init_settings
 
-    def all_plans(self) -> dict[str, PlanSettings]:
-        """The built-in plans, replaced or extended by the site's own."""
-        return {**DEFAULT_PLANS, **self.plans}
+
+PLAN_FIGURES = tuple(name for name in PlanSettings.model_fields if name in InstanceSettings.model_fields)
+"""The figures of a plan that an instance may override."""
 
 
 def load(path: Path | None = None) -> Settings:
-    """Read the settings; a wrong file is refused with its name, the key and what is allowed."""
-    given: dict[str, Any] = {}
-    if path is not None:
-        try:
-            given = tomllib.loads(path.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise ConfigError(f"{path}: {error.strerror}") from error
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{path}: not TOML: {error}") from error
+    """Read the settings of a file and of the environment.
+
+    Raises `ConfigError` with one line for each problem: file or variable, key and what is allowed.
+    """
+    from ketline import config_problems
+
+    given = _read(path) if path is not None else {}
+    source = str(path) if path is not None else "defaults"
+    problems = config_problems.of_environment(os.environ)
+    if problems:
+        raise ConfigError("\n".join(problems))
     try:
-        return Settings(**given)
+        # The file says what it means: no "8000" for 8000, no true for 1. The environment holds only strings.
+        Centre.model_validate_json(json.dumps(given, default=str), strict=True)
+        settings = Settings(**given)
     except ValidationError as error:
-        lines = [
-            f"{path or 'environment'}: {'.'.join(map(str, e['loc'])) or 'settings'}: {e['msg']}"
-            for e in error.errors()
-        ]
-        raise ConfigError("\n".join(lines)) from error
+        raise ConfigError("\n".join(config_problems.of_validation(error, given, source))) from error
+    problems = config_problems.of_meaning(settings, source)
+    if problems:
+        raise ConfigError("\n".join(problems))
+    return settings
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not TOML: {error}") from error
