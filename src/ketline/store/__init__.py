@@ -1,1 +1,1 @@
-"""What must survive: tables, queries, migrations and payload files."""
+"""What must survive: tables, queries, migrations, payload files."""

@@ -1,0 +1,281 @@
+"""Payloads, results and logs: files behind fsspec, a local folder by default.
+
+A file is complete and durable when `Files.put` or `Files.adopt` returns, and never seen in part: it is written
+beside its place, synced, renamed, and the folder is synced. What arrives together shares the folder's sync.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import os
+import queue
+import shutil
+import threading
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, TypeVar
+
+import fsspec
+
+from ketline.store.schema import StoreError
+
+R = TypeVar("R")
+
+PIECE_BYTES = 1 << 20
+_LARGE_BYTES = 1 << 20
+
+
+class FileKind(StrEnum):
+    """What a file is; each kind has a folder of its own."""
+
+    PAYLOAD = "payloads"
+    RESULT = "results"
+    LOG = "logs"
+
+
+Done = Callable[[BaseException | None], None]
+
+
+class _FolderWriter:
+    """A thread that makes groups of local files durable, paying for each folder's sync once a group."""
+
+    def __init__(self, name: str) -> None:
+        self._waiting: queue.SimpleQueue[tuple[Path, bytes | Path, Done] | None] = queue.SimpleQueue()
+        self._known: set[Path] = set()
+        self._thread = threading.Thread(target=self._work, name=name, daemon=True)
+        self._thread.start()
+
+    def write(self, target: Path, content: bytes | Path, done: Done) -> None:
+        """Write bytes, or move a file here; ``done`` is called in this thread."""
+        self._waiting.put((target, content, done))
+
+    def close(self) -> None:
+        """Do what is waiting, then end."""
+        self._waiting.put(None)
+        self._thread.join()
+
+    def _work(self) -> None:
+        while True:
+            group = [self._waiting.get()]
+            while group[-1] is not None and len(group) < 256:
+                try:
+                    group.append(self._waiting.get_nowait())
+                except queue.Empty:
+                    break
+            self._do([entry for entry in group if entry is not None])
+            if group[-1] is None:
+                return
+
+    def _do(self, entries: list[tuple[Path, bytes | Path, Done]]) -> None:
+        written: list[tuple[Path, Done]] = []
+        for target, content, done in entries:
+            try:
+                self._make_folder(target.parent)
+                _write(target, content)
+            except OSError as error:
+                done(error)
+            else:
+                written.append((target.parent, done))
+        errors: dict[Path, OSError | None] = {}
+        for folder, _ in written:
+            if folder not in errors:
+                errors[folder] = _sync_folder(folder)
+        for folder, done in written:
+            done(errors[folder])
+
+    def _make_folder(self, folder: Path) -> None:
+        if folder in self._known:
+            return
+        folder.mkdir(parents=True, exist_ok=True)
+        error = _sync_folder(folder.parent)
+        if error is not None:
+            raise error
+        self._known.add(folder)
+
+
+def _write(target: Path, content: bytes | Path) -> None:
+    if isinstance(content, Path):
+        _sync_file(content)
+        try:
+            content.rename(target)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            beside = target.with_name(target.name + ".part")
+            shutil.copyfile(content, beside)
+            _sync_file(beside)
+            beside.rename(target)
+            content.unlink()
+        return
+    beside = target.with_name(target.name + ".part")
+    fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        view = memoryview(content)
+        while view:
+            view = view[os.write(fd, view) :]
+        os.fsync(fd)
+    except OSError:
+        beside.unlink()
+        raise
+    finally:
+        os.close(fd)
+    beside.rename(target)
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size
+
+
+def _sync_file(path: Path) -> None:
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _sync_folder(folder: Path) -> OSError | None:
+    try:
+        _sync_file(folder)
+    except OSError as error:
+        return error
+    return None
+
+
+class Files:
+    """Files by kind and id. ``url`` is any that fsspec knows; a plain path is a local folder."""
+
+    def __init__(self, url: str) -> None:
+        try:
+            self._fs, root = fsspec.core.url_to_fs(url)
+        except (ValueError, ImportError) as error:
+            raise StoreError(f"store.payload_url: {url!r}: {error}") from error
+        self._root = str(root).rstrip("/")
+        protocol = self._fs.protocol if isinstance(self._fs.protocol, str) else self._fs.protocol[0]
+        self._local = Path(self._root) if protocol in {"file", "local"} else None
+        self._threads = ThreadPoolExecutor(4, thread_name_prefix="ketline-files")
+        self._small: _FolderWriter | None = None
+        if self._local is not None:
+            self._local.mkdir(parents=True, exist_ok=True)
+            # Large ones have a thread of their own, so that small ones needn't wait for them.
+            self._small, self._large = _FolderWriter("ketline-files"), _FolderWriter("ketline-large-files")
+
+    def close(self) -> None:
+        """Finish what is being written."""
+        if self._small is not None:
+            self._small.close()
+            self._large.close()
+        self._threads.shutdown()
+
+    def local_path(self, kind: FileKind, identity: str) -> Path | None:
+        """Where the file is on this machine; None when it is elsewhere."""
+        return self._local / self._name(kind, identity) if self._local is not None else None
+
+    @staticmethod
+    def _name(kind: FileKind, identity: str) -> str:
+        if not identity.replace("-", "").isalnum():
+            raise ValueError(f"not an id: {identity!r}")
+        return f"{kind.value}/{identity[-2:]}/{identity}"
+
+    def _remote(self, kind: FileKind, identity: str) -> str:
+        return f"{self._root}/{self._name(kind, identity)}"
+
+    async def put(self, kind: FileKind, identity: str, content: bytes) -> None:
+        """Write a file; it is durable on return.
+
+        Raises:
+            OSError: it can't be written (the disk is full, …); nothing is left of it.
+        """
+        if self._local is None:
+            await self._in_thread(self._fs.pipe_file, self._remote(kind, identity), content)
+        else:
+            await self._write_local(self._local / self._name(kind, identity), content, len(content))
+
+    async def adopt(self, kind: FileKind, identity: str, source: Path) -> int:
+        """Move a complete local file here and return its size in bytes; it is durable on return."""
+        size = _size(source)
+        if self._local is None:
+            await self._in_thread(self._fs.put_file, str(source), self._remote(kind, identity))
+            await self._in_thread(source.unlink)
+        else:
+            await self._write_local(self._local / self._name(kind, identity), source, size)
+        return size
+
+    async def _write_local(self, target: Path, content: bytes | Path, size: int) -> None:
+        assert self._small is not None
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[None] = loop.create_future()
+
+        def answer(error: BaseException | None) -> None:
+            if future.cancelled():
+                return
+            if error is None:
+                future.set_result(None)
+            else:
+                future.set_exception(error)
+
+        def done(error: BaseException | None) -> None:
+            loop.call_soon_threadsafe(answer, error)
+
+        (self._large if size > _LARGE_BYTES else self._small).write(target, content, done)
+        await future
+
+    async def fetch(self, kind: FileKind, identity: str, target: Path) -> None:
+        """Copy a file to this machine."""
+        await self._in_thread(self._fs.get_file, self._remote(kind, identity), str(target))
+
+    async def read(self, kind: FileKind, identity: str) -> tuple[int, AsyncIterator[bytes]] | None:
+        """Size and pieces of a file; None when there is none. It may be dropped while it is being read."""
+        opened = await self._in_thread(self._open, kind, identity)
+        if opened is None:
+            return None
+        file, size, first = opened
+        return size, self._pieces(file, first, size)
+
+    def _open(self, kind: FileKind, identity: str) -> tuple[Any, int, bytes] | None:
+        try:
+            if self._local is not None:
+                path = self._local / self._name(kind, identity)
+                file: Any = path.open("rb")
+                size = os.fstat(file.fileno()).st_size
+            else:
+                name = self._remote(kind, identity)
+                size = int(self._fs.size(name))
+                file = self._fs.open(name, "rb")
+        except FileNotFoundError:
+            return None
+        first = file.read(PIECE_BYTES)
+        if len(first) >= size:
+            file.close()
+        return file, size, first
+
+    async def _pieces(self, file: Any, first: bytes, size: int) -> AsyncIterator[bytes]:
+        try:
+            yield first
+            left = size - len(first)
+            while left > 0:
+                piece = await self._in_thread(file.read, min(PIECE_BYTES, left))
+                if not piece:
+                    raise OSError(errno.EIO, "a stored file is shorter than it was", str(file))
+                left -= len(piece)
+                yield piece
+        finally:
+            file.close()
+
+    async def drop(self, kind: FileKind, identity: str) -> None:
+        """Delete a file; nothing happens if there is none."""
+        await self._in_thread(self._drop, kind, identity)
+
+    def _drop(self, kind: FileKind, identity: str) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            if self._local is not None:
+                (self._local / self._name(kind, identity)).unlink()
+            else:
+                self._fs.rm_file(self._remote(kind, identity))
+
+    async def _in_thread(self, work: Callable[..., R], *args: object) -> R:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work, *args)

@@ -1,0 +1,1 @@
+"""How a database of an older Ketline becomes one of this version."""
