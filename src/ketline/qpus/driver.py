@@ -138,9 +138,13 @@ def driver_type(name: str) -> DriverType:
     """
     found = drivers()
     if name not in found:
-        raise DriverError(f"there is no QPU driver {name!r}; installed are {', '.join(sorted(found)) or 'none'}")
+        raise DriverError(
+            f"there is no QPU driver {name!r}; installed are {', '.join(sorted(found)) or 'none'}"
+        )
     try:
         loaded: DriverType = found[name].load()
     except (ImportError, AttributeError) as error:
-        raise DriverError(f"the QPU driver {name!r} ({found[name].value}) can't be imported: {error}") from error
+        raise DriverError(
+            f"the QPU driver {name!r} ({found[name].value}) can't be imported: {error}"
+        ) from error
     return loaded

@@ -44,6 +44,9 @@ class WorkUnit:
     ``rep_delay_seconds`` None means the device's default. ``seed`` None means fresh randomness.
     ``idle_noise`` asks an emulator to simulate the noise of idling qubits as scheduled (delays included).
     ``noise`` False asks an emulator for ideal results. ``mock`` asks for random data of the right shape.
+    ``simulator`` holds the client's options of that name: ``noise_model`` (an Aer noise model as a
+    dictionary), ``seed_simulator``, ``coupling_map``, ``basis_gates``. ``allow_approximation`` lets an
+    emulator replace noise that it can't simulate exactly by the nearest that it can; `Outcome` says so.
     """
 
     items: list[WorkItem]
@@ -57,6 +60,7 @@ class WorkUnit:
     scheduler_timing: bool = False
     stretch_values: bool = False
     simulator: dict[str, object] = field(default_factory=dict)
+    allow_approximation: bool = True
 
     @property
     def executions(self) -> int:
@@ -94,7 +98,11 @@ class ItemOutcome:
 
 @dataclass(slots=True)
 class Outcome:
-    """What a QPU gives back for a `WorkUnit`: one entry an item, and the spans in the order of time."""
+    """What a QPU gives back for a `WorkUnit`: one entry an item, and the spans in the order of time.
+
+    ``approximations`` says in words what an emulator didn't simulate exactly; empty when nothing.
+    """
 
     items: list[ItemOutcome]
     spans: list[Span]
+    approximations: list[str] = field(default_factory=list)

@@ -1,0 +1,237 @@
+"""Work units and outcomes as files.
+
+A file is ``b"KTL1"``, the length of a JSON header (8 bytes, little-endian), the header, and the blobs that
+the header lists one after the other, each starting at a multiple of 8. Circuits are one blob of QPY;
+arrays are raw C-order bytes whose kind and shape stand in the header. Nothing in a file can name code.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ketline.units.work import ItemOutcome, Outcome, Span, WorkItem, WorkUnit
+
+if TYPE_CHECKING:
+    from qiskit.circuit import QuantumCircuit
+
+_MAGIC = b"KTL1"
+_KINDS = {"f8": np.dtype("<f8"), "u1": np.dtype("u1"), "c16": np.dtype("<c16")}
+_UNIT_FACTS = (
+    "meas_level", "init_qubits", "rep_delay_seconds", "seed", "noise", "idle_noise", "mock",
+    "scheduler_timing", "stretch_values", "simulator", "allow_approximation",
+)  # fmt: skip
+
+
+class FormatError(ValueError):
+    """A file isn't what it should be."""
+
+
+class _NoMetadata(json.JSONEncoder):
+    """Leaves a circuit's metadata out: a QPU has no use for it, and it may hold anything."""
+
+    def encode(self, o: Any) -> str:
+        return "{}"
+
+
+@dataclass
+class _Writer:
+    blobs: list[bytes | memoryview] = field(default_factory=list)
+    sizes: list[int] = field(default_factory=list)
+
+    def add(self, blob: bytes | memoryview) -> int:
+        self.blobs.append(blob)
+        self.sizes.append(blob.nbytes if isinstance(blob, memoryview) else len(blob))
+        return len(self.sizes) - 1
+
+    def array(self, values: NDArray[Any]) -> list[object]:
+        kind = next((kind for kind, dtype in _KINDS.items() if dtype == values.dtype), None)
+        if kind is None:
+            raise FormatError(f"arrays of {values.dtype} have no place in a unit of work")
+        whole = np.ascontiguousarray(values)
+        blob = memoryview(whole.reshape(-1).view(np.uint8)) if whole.size else b""
+        return [self.add(blob), kind, list(values.shape)]
+
+    def bytes(self, header: dict[str, Any]) -> bytes:
+        header["blobs"] = self.sizes
+        text = json.dumps(header).encode()
+        text += b" " * (-(len(text) + 12) % 8)
+        parts: list[bytes | memoryview] = [_MAGIC, len(text).to_bytes(8, "little"), text]
+        for blob, size in zip(self.blobs, self.sizes, strict=True):
+            parts += [blob, bytes(-size % 8)]
+        return b"".join(parts)
+
+
+class _Reader:
+    def __init__(self, data: bytes, kind: str) -> None:
+        if data[:4] != _MAGIC:
+            raise FormatError("the file doesn't begin as a unit of work or an outcome does")
+        length = int.from_bytes(data[4:12], "little")
+        try:
+            self.header: dict[str, Any] = json.loads(data[12 : 12 + length])
+            self.spans = []
+            at = 12 + length
+            for size in self.header["blobs"]:
+                self.spans.append((at, size))
+                at += size + (-size % 8)
+        except (ValueError, KeyError, TypeError) as error:
+            raise FormatError(f"the header can't be read: {error}") from error
+        if at != len(data):
+            raise FormatError(f"the file has {len(data)} bytes where its header says {at}")
+        if self.header.get("kind") != kind:
+            raise FormatError(f"the file holds {self.header.get('kind')!r}, not {kind!r}")
+        self.data = data
+
+    def blob(self, index: int) -> memoryview:
+        at, size = self.spans[index]
+        return memoryview(self.data)[at : at + size]
+
+    def array(self, entry: list[Any]) -> NDArray[Any]:
+        index, kind, shape = entry
+        try:
+            return np.frombuffer(self.blob(index), dtype=_KINDS[kind]).reshape(shape)
+        except (KeyError, ValueError, IndexError) as error:
+            raise FormatError(f"an array can't be read: {error}") from error
+
+
+def _factories(boxed: bool) -> dict[str, Any]:
+    """The annotation serialisers that QPY needs for boxes, imported only when there are any."""
+    if not boxed:
+        return {}
+    from samplomatic.serialization import AnnotationSerializer
+
+    return {"annotation_factories": {"samplomatic": AnnotationSerializer}}
+
+
+def _boxed(circuit: QuantumCircuit) -> bool:
+    return "box" in circuit.count_ops()
+
+
+def unit_bytes(unit: WorkUnit) -> bytes:
+    """A work unit as bytes."""
+    from qiskit import qpy
+
+    writer = _Writer()
+    circuits = [item.circuit for item in unit.items]
+    boxed = any(map(_boxed, circuits))
+    if circuits:
+        stream = io.BytesIO()
+        qpy.dump(circuits, stream, metadata_serializer=_NoMetadata, **_factories(boxed))
+        writer.add(stream.getbuffer())
+    header: dict[str, Any] = {
+        "kind": "unit",
+        "boxed": boxed,
+        "items": [
+            {
+                "values": writer.array(np.asarray(item.parameter_values, dtype="<f8")),
+                "shots": item.shots,
+                "chunk_sets": item.chunk_sets,
+            }
+            for item in unit.items
+        ],
+        **{name: getattr(unit, name) for name in _UNIT_FACTS},
+    }
+    return writer.bytes(header)
+
+
+def unit_from_bytes(data: bytes) -> WorkUnit:
+    """The work unit that `unit_bytes` wrote.
+
+    Raises:
+        FormatError: the bytes are something else.
+    """
+    from qiskit import qpy
+
+    reader = _Reader(data, "unit")
+    header = reader.header
+    circuits: list[QuantumCircuit] = []
+    if header["items"]:
+        circuits = qpy.load(io.BytesIO(reader.blob(0)), **_factories(header["boxed"]))
+    items = [
+        WorkItem(circuit, reader.array(entry["values"]), entry["shots"], entry["chunk_sets"])
+        for circuit, entry in zip(circuits, header["items"], strict=True)
+    ]
+    return WorkUnit(items=items, **{name: header[name] for name in _UNIT_FACTS})
+
+
+def outcome_bytes(outcome: Outcome) -> bytes:
+    """An outcome as bytes."""
+    writer = _Writer()
+    header: dict[str, Any] = {
+        "kind": "outcome",
+        "items": [
+            {
+                "bits": {name: writer.array(values) for name, values in item.bits.items()},
+                "iq": {name: writer.array(values) for name, values in item.iq.items()},
+                "duration": item.circuit_duration_seconds,
+                "timing": item.timing,
+                "stretch_values": item.stretch_values,
+            }
+            for item in outcome.items
+        ],
+        "spans": [
+            [span.item, span.first_set, span.last_set, span.start.isoformat(), span.stop.isoformat()]
+            for span in outcome.spans
+        ],
+        "approximations": outcome.approximations,
+    }
+    return writer.bytes(header)
+
+
+def outcome_from_bytes(data: bytes) -> Outcome:
+    """The outcome that `outcome_bytes` wrote.
+
+    Raises:
+        FormatError: the bytes are something else.
+    """
+    reader = _Reader(data, "outcome")
+    items = [
+        ItemOutcome(
+            bits={name: reader.array(values) for name, values in entry["bits"].items()},
+            iq={name: reader.array(values) for name, values in entry["iq"].items()},
+            circuit_duration_seconds=entry["duration"],
+            timing=entry["timing"],
+            stretch_values=cast("list[dict[str, object]] | None", entry["stretch_values"]),
+        )
+        for entry in reader.header["items"]
+    ]
+    spans = [
+        Span(item, first, last, datetime.fromisoformat(start), datetime.fromisoformat(stop))
+        for item, first, last, start, stop in reader.header["spans"]
+    ]
+    return Outcome(items, spans, reader.header["approximations"])
+
+
+def write(path: Path, data: bytes) -> None:
+    """Write a file completely or not at all."""
+    unfinished = path.with_name(path.name + ".part")
+    unfinished.write_bytes(data)
+    os.replace(unfinished, path)
+
+
+def write_unit(path: Path, unit: WorkUnit) -> None:
+    """Write a work unit to a file, completely or not at all."""
+    write(path, unit_bytes(unit))
+
+
+def read_unit(path: Path) -> WorkUnit:
+    """Read the work unit in a file; `FormatError` when it holds something else."""
+    return unit_from_bytes(path.read_bytes())
+
+
+def write_outcome(path: Path, outcome: Outcome) -> None:
+    """Write an outcome to a file, completely or not at all."""
+    write(path, outcome_bytes(outcome))
+
+
+def read_outcome(path: Path) -> Outcome:
+    """Read the outcome in a file; `FormatError` when it holds something else."""
+    return outcome_from_bytes(path.read_bytes())
