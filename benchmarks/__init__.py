@@ -1,0 +1,1 @@
+"""Benchmarks: ratios to what a user would pick instead, measured in one run. ``python -m benchmarks``."""

@@ -1,0 +1,57 @@
+"""Run the benchmarks, print their tables and keep them in ``benchmarks/RESULTS.md``."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+from benchmarks.harness import Row, machine, show, verdict
+
+MODULES = {
+    "core_scheduler": "The scheduler alone",
+    "emulator": "The emulated QPU alone",
+    "programs": "Preparing and finalizing",
+    "planning": "The planner",
+    "client_bell": "A Bell circuit through the unmodified client",
+    "client_session": "A session of Estimator iterations",
+    "http_load": "Plain HTTP",
+    "batch_idle": "A batch of small jobs",
+    "idle_cost": "What finished jobs and idling cost",
+    "growth": "How time and memory grow",
+}
+
+
+def main() -> int:
+    """Run all benchmarks, or those that are named."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("names", nargs="*", help=f"which ones: {', '.join(MODULES)} (default: all)")
+    parser.add_argument("--keep", action="store_true", help="write benchmarks/RESULTS.md")
+    chosen = parser.parse_args()
+    unknown = set(chosen.names) - set(MODULES)
+    if unknown:
+        parser.error(f"no such benchmark: {', '.join(sorted(unknown))}; there are {', '.join(MODULES)}")
+    results: dict[str, list[Row]] = {}
+    for name in chosen.names or MODULES:
+        results[name] = list(importlib.import_module(f"benchmarks.{name}").main())
+        show(MODULES[name], results[name])
+    if chosen.keep:
+        Path(__file__).with_name("RESULTS.md").write_text(markdown(results), encoding="utf-8")
+    return 0
+
+
+def markdown(results: dict[str, list[Row]]) -> str:
+    """The tables as a page."""
+    lines = ["# Results", "", f"Measured on {datetime.now(UTC):%Y-%m-%d}: {machine()}.", ""]
+    lines += ["Made by `make bench`. Times on shared machines are noisy: the ratios are what to look at.", ""]
+    for name, rows in results.items():
+        lines += [f"## {MODULES[name]}", "", "| figure | measured | target | reached |", "|---|---|---|---|"]
+        lines += [f"| {row.name} | {row.measured} | {row.target} | {verdict(row)} |" for row in rows]
+        lines += [""]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
