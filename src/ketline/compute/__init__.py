@@ -1,1 +1,1 @@
-"""How classical work runs: worker processes with limits of time and memory."""
+"""How classical work runs: processes forked from a warm parent, limited, and replaced when they fail."""
