@@ -1,0 +1,217 @@
+"""What a job will use and cost before it is submitted, and the limits it would hit (``modes.md`` 8.2)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from ketline.core.model import InstanceSpec, QpuMode, QpuSpec
+
+DEFAULT_REP_DELAY_SECONDS = 250e-6
+DEFAULT_CIRCUIT_SECONDS = 100e-6
+DEFAULT_OVERHEAD_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class UsageEstimate:
+    """QPU seconds of a job, taken apart.
+
+    ``overhead_seconds`` is the fixed charge of its sub-jobs, ``rep_delay_seconds`` and ``circuit_seconds``
+    are totals over all executions.
+    """
+
+    executions: int
+    overhead_seconds: float
+    rep_delay_seconds: float
+    circuit_seconds: float
+
+    @property
+    def seconds(self) -> float:
+        """The whole estimate."""
+        return self.overhead_seconds + self.rep_delay_seconds + self.circuit_seconds
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON; times in seconds."""
+        return {
+            "seconds": self.seconds,
+            "executions": self.executions,
+            "breakdown": {
+                "overhead_seconds": self.overhead_seconds,
+                "rep_delay_seconds": self.rep_delay_seconds,
+                "circuit_seconds": self.circuit_seconds,
+            },
+        }
+
+
+def usage(
+    executions: int,
+    *,
+    rep_delay_seconds: float = DEFAULT_REP_DELAY_SECONDS,
+    circuit_seconds: float = DEFAULT_CIRCUIT_SECONDS,
+    overhead_seconds: float = DEFAULT_OVERHEAD_SECONDS,
+    sub_jobs: int = 1,
+) -> UsageEstimate:
+    """``overhead * sub_jobs + (rep_delay + circuit) * executions`` (``modes.md`` 8.2, E01).
+
+    ``executions`` are circuits after broadcasting, times shots. ``ValueError`` names an argument that is
+    negative or not finite.
+    """
+    for name, value in (
+        ("executions", executions),
+        ("rep_delay_seconds", rep_delay_seconds),
+        ("circuit_seconds", circuit_seconds),
+        ("overhead_seconds", overhead_seconds),
+    ):
+        if not 0 <= value < float("inf"):
+            raise ValueError(f"{name} must be a number from 0 on, not {value}")
+    if sub_jobs < 1:
+        raise ValueError(f"sub_jobs must be 1 at least, not {sub_jobs}")
+    return UsageEstimate(
+        executions,
+        overhead_seconds * sub_jobs,
+        rep_delay_seconds * executions,
+        circuit_seconds * executions,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """Prices of a second of usage, in a currency of the site's choice.
+
+    ``per_second`` maps (plan, QPU) to a price; ``"*"`` stands for any. The most specific entry counts:
+    both named, then the plan, then the QPU, then neither.
+    """
+
+    currency: str = ""
+    per_second: dict[tuple[str, str], float] = field(default_factory=dict)
+
+    def rate(self, plan: str, qpu_id: str) -> float | None:
+        """Price of a second, None where the site names none."""
+        for key in ((plan, qpu_id), (plan, "*"), ("*", qpu_id), ("*", "*")):
+            if key in self.per_second:
+                return self.per_second[key]
+        return None
+
+    def cost(self, seconds: float, plan: str, qpu_id: str) -> Cost | None:
+        """What ``seconds`` of usage cost; None without a rate."""
+        rate = self.rate(plan, qpu_id)
+        return None if rate is None else Cost(seconds * rate, rate, self.currency)
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """An amount of money and the rate behind it."""
+
+    amount: float
+    per_second: float
+    currency: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {"amount": self.amount, "currency": self.currency, "per_second": self.per_second}
+
+
+@dataclass(frozen=True, slots=True)
+class LimitHit:
+    """A limit that the job would run into. ``blocks``: it is refused or stopped, not only held."""
+
+    limit: str
+    message: str
+    solution: str
+    blocks: bool
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "limit": self.limit,
+            "message": self.message,
+            "solution": self.solution,
+            "blocks": self.blocks,
+        }
+
+
+def limits_hit(
+    seconds: float,
+    instance: InstanceSpec,
+    qpu: QpuSpec,
+    *,
+    consumed_seconds: float,
+    pending_jobs: int = 0,
+    max_execution_seconds: float | None = None,
+) -> list[LimitHit]:
+    """The limits that a job of ``seconds`` QPU usage would hit, the most severe first.
+
+    ``consumed_seconds`` is the usage inside the instance's window and ``pending_jobs`` its unfinished jobs.
+    Sources: ``modes.md`` 1.4, 5.2, 5.5, 6.4 and the rulings C7, C10, C18.
+    """
+    hits: list[LimitHit] = []
+    if instance.archived:
+        hits.append(
+            LimitHit(
+                "archived",
+                "The instance is archived and takes no jobs.",
+                "Use another instance.",
+                blocks=True,
+            )
+        )
+    if instance.qpus is not None and qpu.qpu_id not in instance.qpus:
+        hits.append(
+            LimitHit("qpus", f"The instance may not use {qpu.qpu_id}.", "Choose another QPU.", blocks=True)
+        )
+    if qpu.mode is QpuMode.RETIRED:
+        hits.append(
+            LimitHit("qpu", f"{qpu.qpu_id} is retired and takes no jobs.", "Choose another QPU.", blocks=True)
+        )
+    if instance.max_pending_jobs is not None and pending_jobs >= instance.max_pending_jobs:
+        hits.append(
+            LimitHit(
+                "max_pending_jobs",
+                f"{pending_jobs} jobs are unfinished; the plan allows {instance.max_pending_jobs}.",
+                "Wait until a job has ended, or cancel one.",
+                blocks=True,
+            )
+        )
+    allowed = min(instance.max_execution_seconds, max_execution_seconds or instance.max_execution_seconds)
+    if seconds > allowed:
+        hits.append(
+            LimitHit(
+                "max_execution_seconds",
+                f"The job is expected to use {seconds:.4g} s and would be stopped after {allowed:g} s.",
+                "Raise max_execution_time, or split the job.",
+                blocks=True,
+            )
+        )
+    hits += _usage_limit(seconds, instance, consumed_seconds)
+    if qpu.mode in (QpuMode.PAUSED, QpuMode.OFFLINE):
+        hits.append(
+            LimitHit(
+                "qpu",
+                f"{qpu.qpu_id} is {qpu.mode.value} and starts nothing now.",
+                "Choose another QPU, or wait.",
+                blocks=False,
+            )
+        )
+    return hits
+
+
+def _usage_limit(seconds: float, instance: InstanceSpec, consumed_seconds: float) -> list[LimitHit]:
+    if instance.limit_seconds is None:
+        return []
+    left = max(0.0, instance.limit_seconds - consumed_seconds)
+    if left <= 0.0:
+        message = f"The usage limit of {instance.limit_seconds:g} s is reached: the job would be held."
+        solution = "Wait until usage leaves the window, or have the limit raised."
+        return [LimitHit("limit_seconds", message, solution, blocks=False)]
+    if seconds <= left:
+        return []
+    if instance.limit_stops_running:
+        message = f"{left:.4g} s are left of the cost limit; the job would be stopped there."
+        return [
+            LimitHit("limit_seconds", message, "Raise the cost limit, or make the job smaller.", blocks=True)
+        ]
+    message = (
+        f"{left:.4g} s are left of the usage limit; the job would go beyond it and later jobs would be held."
+    )
+    return [
+        LimitHit("limit_seconds", message, "Make the job smaller, or have the limit raised.", blocks=False)
+    ]

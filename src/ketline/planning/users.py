@@ -1,0 +1,169 @@
+"""The users of a trace: they submit, think, wait for results, close and cancel."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import partial
+
+from ketline.core import events
+from ketline.core.model import Job, Workload
+from ketline.planning.trace import Trace, TraceJob, TraceWorkload
+from ketline.planning.virtual import Performer
+
+
+@dataclass(slots=True)
+class _Open:
+    """A workload and what its user still has to do in it."""
+
+    row: TraceWorkload
+    qpu_id: str
+    to_submit: int
+    to_finish: int
+    closed: bool = False
+
+
+@dataclass(slots=True)
+class Users:
+    """Plays a trace into a `Performer`.
+
+    A job that names no QPU goes to the one with the fewest unfinished jobs at its submission, as a
+    client's ``least_busy`` would choose. A job that is refused counts as over: whoever waits for it goes
+    on, except in the same workload, where nothing more is submitted.
+    """
+
+    performer: Performer
+    trace: Trace
+    _rows: dict[str, TraceJob] = field(default_factory=dict)
+    _next: dict[str, list[TraceJob]] = field(default_factory=dict)
+    _workloads: dict[str, _Open] = field(default_factory=dict)
+    _load: dict[str, int] = field(default_factory=dict)
+    _left: int = 0
+
+    def __post_init__(self) -> None:
+        """Lay out every submission whose time is known."""
+        performer = self.performer
+        self._load = dict.fromkeys(performer.scheduler.qpus, 0)
+        performer.on_settled = self._settled
+        performer.on_closed = self._closed
+        counts: dict[str, int] = {}
+        for row in self.trace.jobs:
+            self._rows[row.job_id] = row
+            performer.work[row.job_id] = row
+            if row.workload is not None:
+                counts[row.workload] = counts.get(row.workload, 0) + 1
+            if row.after is not None:
+                self._next.setdefault(row.after, []).append(row)
+        for workload in self.trace.workloads:
+            count = counts.get(workload.workload_id, 0)
+            self._workloads[workload.workload_id] = _Open(workload, workload.qpu, count, count)
+        self._left = len(self._rows) + len(self._workloads)
+
+    def run(self, until: float = float("inf")) -> None:
+        """Submit in the order of time and let the performer play in between.
+
+        It ends when every job is over and every workload closed, or at ``until``.
+        """
+        performer = self.performer
+        known: list[tuple[float, int, TraceJob | TraceWorkload]] = [
+            (row.submitted_at, 1, row) for row in self.trace.jobs if row.submitted_at is not None
+        ]
+        known += [(row.submitted_at, 0, row) for row in self.trace.workloads]
+        known.sort(key=lambda item: item[:2])
+        for at, _, row in known:
+            if at > until:
+                break
+            performer.run(at)
+            if isinstance(row, TraceJob):
+                self._submit(row)
+            else:
+                self._open(row)
+        if self._left:
+            performer.run(until)
+
+    def _one_less(self) -> None:
+        self._left -= 1
+        if self._left == 0:
+            self.performer.stop()
+
+    # ------------------------------------------------------------------ what users do
+
+    def _open(self, row: TraceWorkload) -> None:
+        state = self._workloads[row.workload_id]
+        if not state.qpu_id:
+            state.qpu_id = self._least_busy()
+        self.performer.handle(
+            events.WorkloadOpened(
+                row.workload_id, row.mode, row.instance, row.user, state.qpu_id, row.max_ttl_seconds
+            )
+        )
+        if row.workload_id not in self.performer.scheduler.workloads:
+            self._end(state)
+        elif state.to_submit == 0:
+            self._finish_workload(state)
+
+    def _submit(self, row: TraceJob) -> None:
+        workload = self._workloads[row.workload] if row.workload is not None else None
+        if workload is not None:
+            workload.to_submit -= 1
+            if workload.closed:
+                self._over(row)
+                return
+        qpu_id = workload.qpu_id if workload is not None else row.qpu or self._least_busy()
+        performer = self.performer
+        performer.handle(
+            events.JobSubmitted(
+                row.job_id, row.instance, row.user, qpu_id, row.program, row.workload,
+                row.limit_seconds, row.estimate_seconds,
+            )
+        )  # fmt: skip
+        if row.job_id in performer.scheduler.jobs:
+            self._load[qpu_id] += 1
+            if row.cancel_after_seconds is not None:
+                performer.push(
+                    performer.now + row.cancel_after_seconds, events.JobCancelRequested(row.job_id)
+                )
+        else:
+            self._over(row)
+        if workload is not None and workload.to_submit == 0 and workload.row.close in ("submitted", "cancel"):
+            self._finish_workload(workload)
+
+    def _settled(self, job: Job) -> None:
+        row = self._rows.get(job.job_id)
+        if row is not None:
+            self._load[job.qpu_id] -= 1
+            self._over(row)
+
+    def _over(self, row: TraceJob) -> None:
+        performer = self.performer
+        self._one_less()
+        for waiting in self._next.get(row.job_id, ()):
+            performer.call(performer.now + waiting.think_seconds, partial(self._submit, waiting))
+        if row.workload is not None:
+            workload = self._workloads[row.workload]
+            workload.to_finish -= 1
+            if workload.to_finish == 0 and workload.row.close == "finished":
+                self._finish_workload(workload)
+
+    def _finish_workload(self, state: _Open) -> None:
+        if state.closed or state.row.close == "never":
+            return
+        event: events.Event
+        if state.row.close == "cancel":
+            event = events.WorkloadCancelRequested(state.row.workload_id)
+        else:
+            event = events.WorkloadCloseRequested(state.row.workload_id)
+        self.performer.push(self.performer.now + state.row.think_seconds, event)
+
+    def _closed(self, workload: Workload) -> None:
+        state = self._workloads.get(workload.workload_id)
+        if state is not None:
+            self._end(state)
+
+    def _end(self, state: _Open) -> None:
+        if not state.closed:
+            state.closed = True
+            self._one_less()
+
+    def _least_busy(self) -> str:
+        load = self._load
+        return min(load, key=load.__getitem__)
