@@ -1,1 +1,1 @@
-"""The live runtime: feeds the core, performs its actions, recovers after a crash."""
+"""The live runtime: feeds the core with what happens, does what it says, and recovers after a crash."""

@@ -71,6 +71,10 @@ class JobView:
     runtime: str
     caller: str
     revision: int
+    ready_at: datetime | None = None
+    locked_at: datetime | None = None
+    released_at: datetime | None = None
+    result_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +205,10 @@ class Runtime(Protocol):
         self, principal: Principal, job_id: str, revision: int, timeout_seconds: float
     ) -> JobView:
         """The job as soon as its revision isn't ``revision`` any more, or after the time-out as it is."""
+        ...
+
+    async def job_end(self, principal: Principal, job_id: str, timeout_seconds: float) -> JobView:
+        """The job as soon as it is final, or after the time-out as it is: what a held request waits for."""
         ...
 
     async def jobs(self, principal: Principal, wanted: JobFilter) -> tuple[Sequence[JobView], int]:

@@ -1,7 +1,7 @@
 """Payloads, results and logs: files behind fsspec, a local folder by default.
 
-A file is complete and durable when `Files.put` or `Files.adopt` returns, and never seen in part: it is written
-beside its place, synced, renamed, and the folder is synced. What arrives together shares the folder's sync.
+A file is complete and durable when `Files.put` or `Files.adopt` returns, and is never seen in part: it is
+written beside its place, synced, renamed, and the folder is synced. What arrives together shares that sync.
 """
 
 from __future__ import annotations
