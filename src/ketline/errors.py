@@ -21,10 +21,14 @@ class ErrorKind:
 
 
 class KetlineError(Exception):
-    """An error with an entry in the registry; its fields fill the entry's message."""
+    """An error with an entry in the registry; its fields fill the entry's message.
+
+    ``retry_after_seconds`` may be set to tell the client when to come again.
+    """
 
     def __init__(self, kind: ErrorKind, **fields: object) -> None:
         self.kind = kind
+        self.retry_after_seconds: float | None = None
         self.message = kind.message.format(**fields)
         self.solution = kind.solution.format(**fields)
         super().__init__(self.message)
@@ -103,6 +107,45 @@ NO_SESSIONS_ON_PLAN = _define(
     1352, 400, "No sessions on this plan",
     "You are not authorized to run a session when using the {plan} plan.",
     "Create an instance of a different plan type or use a different execution mode.",
+)  # fmt: skip
+NO_SUCH_PATH = _define(
+    9110, 404, "No such path", "There is nothing at {path}.",
+    "Check the path; GET /ketline/v1/openapi.json lists what there is.",
+)  # fmt: skip
+METHOD_NOT_ALLOWED = _define(
+    9111, 405, "Method not allowed", "{method} isn't possible at {path}.", "Use one of: {allowed}."
+)
+PAYLOAD_TOO_LARGE = _define(
+    9112, 413, "Payload too large", "The body may have {limit} bytes, and has more.",
+    "Split the job into several, or ask an administrator to raise server.max_payload_bytes.",
+)  # fmt: skip
+PLAN_NOT_FOUND = _define(
+    9113, 404, "Plan not found", "There is no plan {plan_id!r} among those of this key.",
+    "Search for the instances of this key; each names its plan.",
+)  # fmt: skip
+ERROR_CODE_NOT_FOUND = _define(
+    9114, 404, "Error code not found", "There is no error with the code {code!r}.",
+    "GET /ketline/v1/errors lists them all.",
+)  # fmt: skip
+CANNOT_SIMULATE = _define(
+    9301, None, "Cannot be simulated", "{what} can't be simulated: {why}.",
+    "Use fewer qubits, a shallower circuit or fewer shots, or raise memory_bytes of the QPU.",
+)  # fmt: skip
+NOT_EMULATED = _define(
+    9302, None, "Not emulated", "{field}: the emulator can't do that{why}.",
+    "Leave the option out, or run on a QPU that has it.",
+)  # fmt: skip
+QPU_OUT_OF_MEMORY = _define(
+    9303, None, "Out of memory on the QPU", "The job needed more than the {limit_bytes} bytes of the QPU {qpu}.",
+    "Split the job, or raise memory_bytes of the QPU.",
+)  # fmt: skip
+QPU_PROCESS_DIED = _define(
+    9304, None, "QPU process died", "The process of the QPU {qpu} died while it ran the job{why}.",
+    "Submit the job again; if it happens again, split the job.",
+)  # fmt: skip
+QPU_FAULT = _define(
+    9305, None, "QPU fault", "The QPU {qpu} failed while it ran the job: {why}.",
+    "Submit the job again; if it fails again, tell the operator of the QPU.",
 )  # fmt: skip
 INTERNAL = _define(
     9999, 500, "Internal error", "An internal error happened; nothing was stored.",
