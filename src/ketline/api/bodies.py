@@ -1,0 +1,109 @@
+"""Request bodies: read up to a limit, JSON objects, and forms."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import parse_qsl
+
+import orjson
+from starlette.requests import Request
+
+from ketline.api.asked import invalid
+from ketline.errors import PAYLOAD_TOO_LARGE, KetlineError
+
+SMALL_BODY = 1_000_000
+"""Bytes that any body but that of a submission may have."""
+
+
+async def read_body(request: Request, limit: int) -> bytes | bytearray:
+    """The whole body; PAYLOAD_TOO_LARGE above ``limit`` bytes, announced or (in chunks) not."""
+    announced = request.headers.get("content-length", "")
+    if announced.isdigit() and int(announced) > limit:
+        raise KetlineError(PAYLOAD_TOO_LARGE, limit=limit)
+    first = b""
+    body: bytearray | None = None
+    async for chunk in request.stream():
+        if body is None:
+            if not first:
+                first = chunk
+                continue
+            body = bytearray(first)
+        body += chunk
+        if len(body) > limit:
+            raise KetlineError(PAYLOAD_TOO_LARGE, limit=limit)
+    if len(first) > limit:
+        raise KetlineError(PAYLOAD_TOO_LARGE, limit=limit)
+    return first if body is None else body
+
+
+def parse_json(body: bytes | bytearray) -> Any:
+    """A JSON document; INVALID_REQUEST naming what is wrong with it."""
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise invalid("body", f"not JSON: {error}") from error
+
+
+async def read_object(request: Request, known: frozenset[str], limit: int = SMALL_BODY) -> dict[str, Any]:
+    """A JSON object whose keys are all ``known``."""
+    content = parse_json(await read_body(request, limit))
+    if not isinstance(content, dict):
+        raise invalid("body", "a JSON object is expected")
+    check_keys(content, known)
+    return content
+
+
+def check_keys(content: dict[str, Any], known: frozenset[str]) -> None:
+    """Refuse keys that nothing here would heed."""
+    for key in content:
+        if key not in known:
+            raise invalid(key, f"there is no such field here; known: {', '.join(sorted(known))}")
+
+
+async def read_form(request: Request, limit: int = 65_536) -> dict[str, str]:
+    """An ``application/x-www-form-urlencoded`` body; the last value of a repeated key."""
+    body = await read_body(request, limit)
+    try:
+        return dict(parse_qsl(bytes(body).decode("utf-8"), keep_blank_values=True, errors="strict"))
+    except UnicodeDecodeError as error:
+        raise invalid("body", "it isn't a form in UTF-8") from error
+
+
+def text_field(content: dict[str, Any], key: str, *, longest: int, required: bool = False) -> str | None:
+    """A string of at most ``longest`` characters; None when absent or null."""
+    value = content.get(key)
+    if value is None:
+        if required:
+            raise invalid(key, "it is missing")
+        return None
+    if not isinstance(value, str):
+        raise invalid(key, f"a string is expected, not {type(value).__name__}")
+    if required and not value:
+        raise invalid(key, "it is empty")
+    if len(value) > longest:
+        raise invalid(key, f"it may have {longest} characters, and has {len(value)}")
+    if "\x00" in value:
+        raise invalid(key, "it holds a null character")
+    return value
+
+
+def flag_field(content: dict[str, Any], key: str) -> bool | None:
+    """A boolean; None when absent or null."""
+    value = content.get(key)
+    if value is None or isinstance(value, bool):
+        return value
+    raise invalid(key, f"true or false is expected, not {value!r}")
+
+
+def seconds_field(content: dict[str, Any], key: str, *, least: float) -> float | None:
+    """A number of seconds; None when absent or null."""
+    value = content.get(key)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise invalid(key, f"a number of seconds is expected, not {value!r}")
+    if value < least:
+        raise invalid(key, f"at least {least:g} is expected, not {value:g}")
+    if value > 1e12:
+        raise invalid(key, f"{value:g} is out of range")
+    return float(value)

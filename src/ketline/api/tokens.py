@@ -1,0 +1,54 @@
+"""Access tokens: JWTs signed with the server's own secret (HS256), as the client's token manager wants them.
+
+The client reads the integer claims ``iat`` and ``exp`` and nothing else (``rest.md`` A.4); the rest is ours.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import jwt
+
+from ketline.errors import BAD_CREDENTIALS, KetlineError
+from ketline.service.facade import Principal
+
+ISSUER = "ketline"
+
+
+class Tokens:
+    """Makes access tokens and tells whose they are."""
+
+    def __init__(self, secret: bytes, life_seconds: int) -> None:
+        self._secret = secret
+        self.life_seconds = life_seconds
+
+    def issue(self, principal: Principal) -> tuple[str, int]:
+        """A token for the key's owner, and when it expires (seconds since the epoch)."""
+        now = int(time.time())
+        expires = now + self.life_seconds
+        claims = {
+            "iss": ISSUER,
+            "iat": now,
+            "exp": expires,
+            "sub": principal.user_id,
+            "key": principal.key_id,
+            "role": principal.role,
+        }
+        return jwt.encode(claims, self._secret, algorithm="HS256"), expires
+
+    def read(self, token: str) -> tuple[Principal, float]:
+        """The owner of a token, and when it expires; BAD_CREDENTIALS unless we signed it and it is fresh."""
+        try:
+            claims: dict[str, Any] = jwt.decode(
+                token,
+                self._secret,
+                algorithms=["HS256"],
+                issuer=ISSUER,
+                options={"require": ["iat", "exp", "iss", "sub", "key", "role"]},
+            )
+        except jwt.ExpiredSignatureError as error:
+            raise KetlineError(BAD_CREDENTIALS, why="The access token has expired.") from error
+        except jwt.InvalidTokenError as error:
+            raise KetlineError(BAD_CREDENTIALS, why="The access token isn't one of this server.") from error
+        return Principal(claims["sub"], claims["key"], claims["role"]), float(claims["exp"])
