@@ -183,6 +183,12 @@ class Workload:
     ``expires_at`` is the TTL's deadline once the first job has started; ``idle_at`` the interactive TTL's
     deadline while active and idle; ``unused_at`` the deadline of one that never saw a job. ``history``
     lists every transition as (state, time).
+
+    ``window_started_at`` is the start of the open usage window (None when none is open; ``activated_at``
+    keeps the last start). ``as_jobs`` marks a session whose plan has none and whose jobs run in job mode.
+    The split of what was used: ``qpu_seconds`` on the QPU, ``idle_seconds`` with nothing to do inside the
+    windows; a session's rest is classical work. ``batch_seconds`` is what its jobs would have been billed
+    outside a session.
     """
 
     workload_id: str
@@ -210,6 +216,11 @@ class Workload:
     jobs_completed: int = 0
     reason: Reason | None = None
     history: list[tuple[WorkloadState, float]] = field(default_factory=list)
+    window_started_at: float | None = None
+    as_jobs: bool = False
+    qpu_seconds: float = 0.0
+    idle_seconds: float = 0.0
+    batch_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,23 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from ketline.core import events, jobs, operations, reasons, restoring, workloads
 from ketline.core.actions import Action
-from ketline.core.events import Event
-from ketline.core.model import InstanceSpec, Job, QpuSpec, Reason, Workload
+from ketline.core.centre import Centre
+from ketline.core.dispatch import dispatch
+from ketline.core.handlers import HANDLERS
+from ketline.core.invariants import check
+from ketline.core.limits import Rejection
+from ketline.core.model import InstanceSpec, Job, QpuSpec, Workload
+from ketline.core.timers import TimerKind
 
-
-class Rejection(Exception):
-    """A user's event can't be accepted; nothing has changed."""
-
-    def __init__(self, reason: Reason) -> None:
-        super().__init__(reason.message)
-        self.reason = reason
+__all__ = ["Rejection", "Scheduler"]
 
 
 class Scheduler:
     """Decides for any number of QPUs, instances, sessions, batches and jobs.
 
-    ``jobs`` holds the unfinished jobs and ``workloads`` the sessions and batches that aren't closed.
+    ``jobs`` holds the unfinished jobs and ``workloads`` the sessions and batches that aren't closed. The
+    nouns in actions are the live ones: they are right when `handle` returns and change with later events.
+
+    ``now`` never runs backwards inside: an event with an earlier time counts as happening at the latest
+    time seen. Deadlines that have passed take effect at their own time, before the event.
     """
 
     jobs: Mapping[str, Job]
@@ -28,25 +32,91 @@ class Scheduler:
     instances: Mapping[str, InstanceSpec]
     qpus: Mapping[str, QpuSpec]
 
-    def handle(self, event: Event, now: float) -> list[Action]:
-        """Take in what happened and answer with what to do about it."""
-        raise NotImplementedError
+    def __init__(self, centre: Centre | None = None) -> None:
+        self._c = centre = Centre() if centre is None else centre
+        self.jobs = centre.jobs
+        self.workloads = centre.workloads
+        self.instances = centre.instances
+        self.qpus = centre.specs
+
+    def handle(self, event: events.Event, now: float) -> list[Action]:
+        """Take in what happened and answer with what to do about it.
+
+        Raises `Rejection` for a user's event that can't be accepted, `IllegalTransition` for an event that
+        can't happen in the job's state; neither changes anything. Events of jobs that are settled already
+        are late answers and change nothing.
+        """
+        c = self._c
+        now = c.now = max(now, c.now)
+        for instance_id in c.fair.advance(now):
+            c.restless_instances[instance_id] = None
+        self._settle_down(now)
+        HANDLERS[type(event)](c, event, now)
+        self._settle_down(now)
+        return c.take()
 
     def restore(
-        self, jobs: list[Job], workloads: list[Workload], usage: list[tuple[str, float, float]], now: float
+        self,
+        jobs: list[Job],
+        workloads: list[Workload],
+        usage: list[tuple[str, float, float]],
+        now: float,
+        seen_at: float | None = None,
     ) -> list[Action]:
         """Take up the unfinished jobs and open workloads that a predecessor left behind.
 
         QPUs and instances are registered before. ``usage`` holds (instance, time, seconds) of what was
-        billed inside the windows. Jobs that were preparing, running or finalizing are done again from
-        preparation on, in place. The answer is what there is to do now.
+        billed inside the windows, by the end of the span. Jobs that were preparing, running or finalizing
+        are done again from preparation on, in place. ``seen_at`` is the last time at which the predecessor
+        was alive (None: until ``now``): what lies between isn't billed to sessions, and their idle time
+        stands still. The answer is what there is to do now.
         """
-        raise NotImplementedError
+        c = self._c
+        now = c.now = max(now, c.now)
+        restoring.restore(c, jobs, workloads, usage, now, now if seen_at is None else min(seen_at, now))
+        c.fair.advance(now)
+        self._settle_down(now)
+        return c.take()
 
     def copy(self) -> Scheduler:
         """An independent scheduler in the same state, for running ahead on a virtual clock."""
-        raise NotImplementedError
+        return Scheduler(restoring.copy(self._c))
 
     def check(self) -> None:
         """Raise ``InvariantError`` unless every invariant holds."""
-        raise NotImplementedError
+        check(self._c)
+
+    # after an event
+
+    def _settle_down(self, now: float) -> None:
+        """Look again at all that the event, or a deadline, has touched, until nothing is left to do."""
+        c = self._c
+        while True:
+            if c.restless_groups:
+                _, group = c.restless_groups.popitem()
+                workloads.review(c, group, now)
+            elif (due := c.timers.take_due(now)) is not None:
+                self._fire(*due, now)
+            elif c.restless_instances:
+                instance_id, _ = c.restless_instances.popitem()
+                operations.review_limit(c, instance_id, now)
+            elif c.restless_qpus:
+                _, qpu = c.restless_qpus.popitem()
+                dispatch(c, qpu, now)
+            else:
+                return
+
+    def _fire(self, at: float, kind: TimerKind, key: str, now: float) -> None:
+        c = self._c
+        if kind is TimerKind.JOB_LIMIT:
+            job = c.jobs[key]
+            jobs.stop(c, job, reasons.ran_too_long(job.limit_seconds))
+        elif kind is TimerKind.UNUSED:
+            group = c.groups[key]
+            workloads.end(c, group, reasons.workload_unused(group.noun), at)
+        elif kind is TimerKind.IDLE:
+            workloads.idle_out(c, c.groups[key], at)
+        elif kind is TimerKind.TTL:
+            workloads.expire(c, c.groups[key], at)
+        else:
+            operations.fire(c, kind, key, now)

@@ -1,0 +1,183 @@
+"""Who is next: accounts, then instances by least usage relative to allocation, then oldest first.
+
+``modes.md`` 5.1. Usage on all QPUs counts, over each instance's window. What leaves the window leaves the
+ratio by itself: each line of the ledger is looked at twice in its life, never scanned for.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable
+from math import inf
+
+from ketline.core.model import InstanceSpec
+from ketline.core.ranking import Key, Ranking
+from ketline.core.usage import Meter
+
+EXPIRIES_AT_ONCE = 64
+
+
+class Account:
+    """The upper level: its own allocation, or the sum of its instances'."""
+
+    __slots__ = ("given", "meter", "summed")
+
+    def __init__(self) -> None:
+        self.meter = Meter(None)
+        self.given: float | None = None
+        self.summed = 0.0
+
+    def ratio(self, now: float) -> float:
+        """Usage relative to allocation."""
+        allocation = self.summed if self.given is None else self.given
+        return self.meter.weight(now) / allocation if allocation > 0 else inf
+
+
+class Share:
+    """One instance's part: its spec, its meter, whether its limit holds it."""
+
+    __slots__ = ("account", "allocation", "held", "meter", "spec")
+
+    def __init__(self, spec: InstanceSpec, account: Account) -> None:
+        self.spec = spec
+        self.account = account
+        self.meter = Meter(spec.window_seconds, account.meter)
+        self.held = False
+        self.allocation = allocation_of(spec)
+
+    def ratio(self, now: float) -> float:
+        """Usage relative to allocation; without any allocation last of all."""
+        return self.meter.weight(now) / self.allocation if self.allocation > 0 else inf
+
+
+def allocation_of(spec: InstanceSpec) -> float:
+    """The instance's weight: its allocation, or its plan's virtual one."""
+    return spec.virtual_allocation_seconds if spec.allocation_seconds is None else spec.allocation_seconds
+
+
+class FairShare:
+    """The usage of all instances and accounts.
+
+    ``on_shrink`` is told of every instance whose ratio may have become smaller, since rankings look for
+    growth only. ``now`` is the time at which ratios are taken.
+    """
+
+    def __init__(self, on_shrink: Callable[[str], None]) -> None:
+        self.now = 0.0
+        self.shares: dict[str, Share] = {}
+        self.accounts: dict[str, Account] = {}
+        self._on_shrink = on_shrink
+        self._expiries: list[tuple[float, str]] = []
+
+    def register(self, spec: InstanceSpec) -> None:
+        """Take in an instance, or its changed figures; what it used stays counted."""
+        account = self.accounts.setdefault(spec.account_id, Account())
+        share = self.shares.get(spec.instance_id)
+        if share is None:
+            share = self.shares[spec.instance_id] = Share(spec, account)
+        else:
+            if share.account is not account:
+                raise ValueError(f"instance {spec.instance_id}: an instance can't move to another account")
+            account.summed -= share.allocation
+            share.spec, share.allocation = spec, allocation_of(spec)
+            if share.meter.window_seconds != spec.window_seconds:
+                for at, seconds in share.meter.rewindow(spec.window_seconds):
+                    self.bill(spec.instance_id, at, seconds)
+        account.summed += share.allocation
+        account.given = spec.account_allocation_seconds
+        self._on_shrink(spec.instance_id)
+
+    def bill(self, instance_id: str, at: float, seconds: float) -> None:
+        """Count a line of the ledger."""
+        meter = self.shares[instance_id].meter
+        before = meter.next_expiry()
+        meter.bill(at, seconds)
+        expiry = meter.next_expiry()
+        if expiry is not None and (before is None or expiry < before):
+            heapq.heappush(self._expiries, (expiry, instance_id))
+
+    def advance(self, now: float) -> list[str]:
+        """Let time pass; returns the instances whose usage left their window.
+
+        A few at a time: when very much expires at once, the rest follows with the next events.
+        """
+        self.now = now
+        touched: list[str] = []
+        for _ in range(EXPIRIES_AT_ONCE):
+            if not self._expiries or self._expiries[0][0] > now:
+                break
+            _, instance_id = heapq.heappop(self._expiries)
+            meter = self.shares[instance_id].meter
+            expiry = meter.next_expiry()
+            if expiry is None:
+                continue
+            if expiry <= now:
+                meter.expire_one()
+                touched.append(instance_id)
+                self._on_shrink(instance_id)
+                expiry = meter.next_expiry()
+            if expiry is not None:
+                heapq.heappush(self._expiries, (expiry, instance_id))
+        return touched
+
+    def copy(self, on_shrink: Callable[[str], None]) -> FairShare:
+        """An independent twin."""
+        twin = FairShare(on_shrink)
+        twin.now = self.now
+        twin._expiries = list(self._expiries)
+        for account_id, account in self.accounts.items():
+            other = twin.accounts[account_id] = Account()
+            other.meter = account.meter.copy(None)
+            other.given, other.summed = account.given, account.summed
+        for instance_id, share in self.shares.items():
+            other_share = Share(share.spec, twin.accounts[share.spec.account_id])
+            other_share.meter = share.meter.copy(other_share.account.meter)
+            other_share.held = share.held
+            twin.shares[instance_id] = other_share
+        return twin
+
+
+class Line:
+    """Who is next among the instances that have something of one kind waiting at one QPU.
+
+    ``head`` gives the age (sequence number) of an instance's oldest, None when it has nothing.
+    """
+
+    __slots__ = ("_accounts", "_fair", "_head", "_members")
+
+    def __init__(self, fair: FairShare, head: Callable[[str], int | None]) -> None:
+        self._fair = fair
+        self._head = head
+        self._accounts = Ranking(self._account_key)
+        self._members: dict[str, Ranking] = {}
+
+    def _instance_key(self, instance_id: str) -> Key | None:
+        share = self._fair.shares[instance_id]
+        age = None if share.held else self._head(instance_id)
+        return None if age is None else (share.ratio(self._fair.now), age)
+
+    def _account_key(self, account_id: str) -> Key | None:
+        best = self._members[account_id].best()
+        if best is None:
+            return None
+        return (self._fair.accounts[account_id].ratio(self._fair.now), *best[0])
+
+    def touch(self, instance_id: str) -> None:
+        """Something of the instance is new here, or its ratio became smaller."""
+        account_id = self._fair.shares[instance_id].spec.account_id
+        members = self._members.get(account_id)
+        if members is None:
+            if self._head(instance_id) is None:
+                return
+            members = self._members[account_id] = Ranking(self._instance_key)
+        members.touch(instance_id)
+        self._accounts.touch(account_id)
+
+    def best(self) -> tuple[Key, str] | None:
+        """The next instance, with its key (account's ratio, own ratio, age of its oldest)."""
+        first = self._accounts.best()
+        if first is None:
+            return None
+        key, account_id = first
+        best = self._members[account_id].best()
+        return None if best is None else (key, best[1])

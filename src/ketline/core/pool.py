@@ -1,0 +1,81 @@
+"""All that waits for one QPU: individual jobs, and sessions and batches as wholes."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+
+from ketline.core.fairshare import FairShare, Line
+from ketline.core.model import Job
+from ketline.core.ranking import Key, Ranking
+
+
+class Pool:
+    """The normal queue of one QPU (``modes.md`` 5.1).
+
+    Within an instance the oldest comes first; a session or batch is as old as its oldest queued job. Rules
+    that keep one out for a while don't move it: it keeps its place.
+    """
+
+    def __init__(self, fair: FairShare, age_of_group: Callable[[str], int | None]) -> None:
+        self._age_of_group = age_of_group
+        self._singles: dict[str, OrderedDict[str, Job]] = {}
+        self._groups: dict[str, Ranking] = {}
+        self._single_line = Line(fair, self._single_age)
+        self._group_line = Line(fair, self._group_age)
+
+    def _single_age(self, instance_id: str) -> int | None:
+        waiting = self._singles.get(instance_id)
+        return next(iter(waiting.values())).seq if waiting else None
+
+    def _group_age(self, instance_id: str) -> int | None:
+        groups = self._groups.get(instance_id)
+        best = groups.best() if groups is not None else None
+        return None if best is None else int(best[0][0])
+
+    def _group_key(self, workload_id: str) -> Key | None:
+        age = self._age_of_group(workload_id)
+        return None if age is None else (age,)
+
+    def add_single(self, job: Job) -> None:
+        """An individual job joins the queue. Jobs join in the order of ``seq``."""
+        waiting = self._singles.get(job.instance_id)
+        if waiting is None:
+            waiting = self._singles[job.instance_id] = OrderedDict()
+        waiting[job.job_id] = job
+        if len(waiting) == 1:
+            self._single_line.touch(job.instance_id)
+
+    def remove_single(self, job: Job) -> None:
+        """An individual job starts, or ends before it started."""
+        waiting = self._singles.get(job.instance_id)
+        if waiting is None or waiting.pop(job.job_id, None) is None:
+            return
+        if not waiting:
+            del self._singles[job.instance_id]
+
+    def add_group(self, instance_id: str, workload_id: str) -> None:
+        """A session or batch joins the queue. It leaves when its age is None."""
+        groups = self._groups.get(instance_id)
+        if groups is None:
+            groups = self._groups[instance_id] = Ranking(self._group_key)
+        groups.touch(workload_id)
+        self._group_line.touch(instance_id)
+
+    def touch(self, instance_id: str) -> None:
+        """The instance's or its account's ratio became smaller, or its limit doesn't hold it any more."""
+        self._single_line.touch(instance_id)
+        self._group_line.touch(instance_id)
+
+    def next_single(self) -> str | None:
+        """The id of the next individual job."""
+        best = self._single_line.best()
+        return None if best is None else next(iter(self._singles[best[1]]))
+
+    def next_any(self) -> tuple[str | None, str | None]:
+        """The next of all, as (job id, None) or (None, workload id)."""
+        single, group = self._single_line.best(), self._group_line.best()
+        if group is None or (single is not None and single[0] < group[0]):
+            return (next(iter(self._singles[single[1]])) if single is not None else None), None
+        first = self._groups[group[1]].best()
+        return None, None if first is None else first[1]
