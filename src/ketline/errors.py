@@ -152,40 +152,40 @@ PENDING_JOB_LIMIT = _define(
     "Wait until a job has finished, or cancel one.",
 )  # fmt: skip
 INSTANCE_ARCHIVED = _define(
-    9301, 403, "Instance archived", "Instance {instance!r} is archived.",
+    9601, 403, "Instance archived", "Instance {instance!r} is archived.",
     "Use another instance, or ask an administrator to reactivate this one.",
 )  # fmt: skip
-QPU_RETIRED = _define(9302, 400, "Backend retired", "Backend {name!r} is retired.", "Choose another backend.")
+QPU_RETIRED = _define(9602, 400, "Backend retired", "Backend {name!r} is retired.", "Choose another backend.")
 JOB_CANCELLED = _define(
-    9303, None, "Job cancelled", "The job was cancelled on request.", "Submit it again if it is still wanted."
+    9603, None, "Job cancelled", "The job was cancelled on request.", "Submit it again if it is still wanted."
 )
 WORKLOAD_CANCELLED = _define(
-    9304, None, "Session cancelled",
+    9604, None, "Session cancelled",
     "The session or batch {workload_id} was cancelled: queued jobs were dropped, running ones finish.",
     "Submit again outside, or in another session or batch.",
 )  # fmt: skip
 WORKLOAD_CLOSED = _define(
-    9305, None, "Session closed by its user", "The session or batch was closed by its user.",
+    9605, None, "Session closed by its user", "The session or batch was closed by its user.",
     "Open another one for further jobs.",
 )  # fmt: skip
 WORKLOAD_UNUSED = _define(
-    9306, None, "Session unused", "No job was submitted within the first 30 minutes.",
+    9606, None, "Session unused", "No job was submitted within the first 30 minutes.",
     "Open another one when jobs are ready.",
 )  # fmt: skip
 WORKLOAD_EXPIRED = _define(
-    9307, None, "Session expired", "The maximum time to live of {max_ttl_seconds:g} s was reached.",
+    9607, None, "Session expired", "The maximum time to live of {max_ttl_seconds:g} s was reached.",
     "Open another one for further jobs; a longer max_time gives them longer.",
 )  # fmt: skip
 USAGE_LIMIT = _define(
-    9308, None, "Usage limit reached", "The instance reached its limit of {limit_seconds:g} s.",
+    9608, None, "Usage limit reached", "The instance reached its limit of {limit_seconds:g} s.",
     "Raise the instance's limit, or wait until usage leaves the window.",
 )  # fmt: skip
 QPU_GONE = _define(
-    9309, None, "Backend removed", "Backend {name!r} was removed while the job waited.",
+    9609, None, "Backend removed", "Backend {name!r} was removed while the job waited.",
     "Submit to another backend.",
 )  # fmt: skip
 QPU_PAUSED = _define(
-    9310, None, "Backend paused", "{name} was paused by itself: {why}.",
+    9610, None, "Backend paused", "{name} was paused by itself: {why}.",
     "An administrator puts it online again when it is well.",
 )  # fmt: skip
 INTERNAL = _define(
