@@ -27,8 +27,8 @@ class Users:
     """Plays a trace into a `Performer`.
 
     A job that names no QPU goes to the one with the fewest unfinished jobs at its submission, as a
-    client's ``least_busy`` would choose. A job that is refused counts as over: whoever waits for it goes
-    on, except in the same workload, where nothing more is submitted.
+    client's ``least_busy`` would choose, in turns where several have as few. A job that is refused counts
+    as over: whoever waits for it goes on, except in the same workload, where nothing more is submitted.
     """
 
     performer: Performer
@@ -37,12 +37,14 @@ class Users:
     _next: dict[str, list[TraceJob]] = field(default_factory=dict)
     _workloads: dict[str, _Open] = field(default_factory=dict)
     _load: dict[str, int] = field(default_factory=dict)
+    _given: dict[str, int] = field(default_factory=dict)
     _left: int = 0
 
     def __post_init__(self) -> None:
         """Lay out every submission whose time is known."""
         performer = self.performer
         self._load = dict.fromkeys(performer.scheduler.qpus, 0)
+        self._given = dict.fromkeys(performer.scheduler.qpus, 0)
         performer.on_settled = self._settled
         performer.on_closed = self._closed
         counts: dict[str, int] = {}
@@ -165,5 +167,7 @@ class Users:
             self._one_less()
 
     def _least_busy(self) -> str:
-        load = self._load
-        return min(load, key=load.__getitem__)
+        load, given = self._load, self._given
+        qpu_id = min(load, key=lambda name: (load[name], given[name]))
+        given[qpu_id] += 1
+        return qpu_id

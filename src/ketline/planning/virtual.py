@@ -127,6 +127,7 @@ class Performer:
 
     def handle(self, event: events.Event) -> None:
         """Hand one event to the scheduler now and perform its answer; a refusal is recorded."""
+        self.events_handled += 1
         try:
             answer = self.scheduler.handle(event, self.now)
         except Rejection as refusal:
@@ -173,7 +174,7 @@ class Performer:
             try:
                 answer = handle(event, at)
             except Rejection:
-                self.handle(event)
+                self.handle(event)  # refused again, and recorded
                 continue
             for action in answer:
                 do = perform.get(type(action))
