@@ -8,7 +8,7 @@ import struct
 import warnings
 from typing import TYPE_CHECKING, Any
 
-from ketline.programs.failures import rejected, unreadable
+from ketline.programs.failures import unreadable
 from ketline.programs.wire.unpack import Budget
 from ketline.units.errors import JobError
 
@@ -37,8 +37,8 @@ def load_qpy(raw: bytes, field: str, *, count: int | None = None) -> list[Quantu
     from ibm_quantum_schemas.common.qpy import ANNOTATION_FACTORIES
     from qiskit import qpy
 
-    _check_header(raw, field, count)
-    return _guarded(
+    check_qpy_header(raw, field, count)
+    return guarded(
         lambda: list(qpy.load(io.BytesIO(raw), annotation_factories=ANNOTATION_FACTORIES)), field, "QPY"
     )
 
@@ -62,7 +62,7 @@ def load_qasm3(text: object, field: str) -> QuantumCircuit:
     for match in _INCLUDE.finditer(text):
         if match[2] != "stdgates.inc":
             raise unreadable(field, f"include {match[2][:80]!r}: only stdgates.inc can be included.")
-    circuit: QuantumCircuit = _guarded(
+    circuit: QuantumCircuit = guarded(
         lambda: qasm3.loads(text, annotation_handlers=ANNOTATION_FACTORIES), field, "OpenQASM 3"
     )
     return circuit
@@ -81,7 +81,8 @@ def read_circuit(value: object, budget: Budget, field: str) -> QuantumCircuit:
     return load_qpy(budget.inflate(value["__value__"], field), field, count=1)[0]
 
 
-def _check_header(raw: bytes, field: str, count: int | None) -> None:
+def check_qpy_header(raw: bytes, field: str, count: int | None) -> None:
+    """Refuse QPY of an unsupported version, or whose headers announce what can't be there."""
     from qiskit.qpy import QPY_VERSION
 
     if len(raw) < _FILE.size + 1 or raw[:6] != b"QISKIT":
@@ -116,7 +117,7 @@ def _check_header(raw: bytes, field: str, count: int | None) -> None:
             raise unreadable(field, "a circuit's header announces more than there is.")
 
 
-def _guarded(load: Any, field: str, kind: str) -> Any:
+def guarded(load: Any, field: str, kind: str) -> Any:
     """Run a reader that isn't ours: whatever it throws at bad input is the input's fault."""
     try:
         with warnings.catch_warnings():
@@ -128,11 +129,3 @@ def _guarded(load: Any, field: str, kind: str) -> Any:
         raise unreadable(field, f"this {kind} takes more memory than there is.") from None
     except BaseException as error:  # noqa: BLE001 - a panic in Qiskit's Rust code isn't an Exception
         raise unreadable(field, f"not {kind}: {type(error).__name__}: {str(error)[:300]}") from None
-
-
-def check_no_duplicates(circuit: QuantumCircuit, field: str) -> None:
-    """Refuse instructions that name a qubit twice, which a crafted QPY may hold."""
-    for instruction in circuit.data:
-        if len(set(instruction.qubits)) != len(instruction.qubits):
-            qubits = tuple(circuit.find_bit(q).index for q in instruction.qubits)
-            raise rejected(field, f"{instruction.operation.name} names a qubit twice: {qubits}.")

@@ -1,0 +1,90 @@
+"""From items to a unit of work, with every check on the way."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ketline.programs.check import check_executions, check_isa, check_limits, check_result_size, survey
+from ketline.programs.items import Item, expand, registers
+from ketline.units.work import WorkUnit
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ketline.programs.base import ProgramContext
+    from ketline.units.work import MeasLevel
+
+
+@dataclass(slots=True)
+class Execution:
+    """How items are to be run; the fields mean what those of `WorkUnit` mean."""
+
+    meas_level: MeasLevel = "classified"
+    init_qubits: bool = True
+    rep_delay_seconds: float | None = None
+    seed: int | None = None
+    idle_noise: bool = False
+    scheduler_timing: bool = False
+    stretch_values: bool = False
+    simulator: dict[str, object] = field(default_factory=dict)
+
+
+def make_unit(
+    items: Sequence[Item],
+    execution: Execution,
+    context: ProgramContext,
+    *,
+    limit_executions: bool = False,
+    fields: Sequence[str] | None = None,
+) -> tuple[WorkUnit, list[dict[str, NDArray[Any]]]]:
+    """Check items, draw from their samplexes, and put them into a unit of work.
+
+    Returns the unit and what each item drew besides parameters. ``fields`` name the items in messages.
+
+    Raises:
+        JobError: an item isn't in the device's instruction set, or a limit is exceeded.
+    """
+    names = fields or [f"item {number}" for number in range(len(items))]
+    sets = [math.prod(item.shape) for item in items]
+    if limit_executions:
+        check_executions(sum(n * item.shots for n, item in zip(sets, items, strict=True)), context)
+    check_result_size(
+        (bytes_of(item, n, execution.meas_level) for n, item in zip(sets, items, strict=True)), context
+    )
+    surveys = [survey(item.circuit, name) for item, name in zip(items, names, strict=True)]
+    for found, name in zip(surveys, names, strict=True):
+        check_isa(found, context, name)
+    check_limits(surveys, sets, context)
+    rng = np.random.default_rng(execution.seed)
+    drawn = [expand(item, rng, name) for item, name in zip(items, names, strict=True)]
+    unit = WorkUnit(
+        items=[one.work for one in drawn],
+        meas_level=execution.meas_level,
+        init_qubits=execution.init_qubits,
+        rep_delay_seconds=execution.rep_delay_seconds,
+        seed=execution.seed,
+        idle_noise=execution.idle_noise,
+        mock=context.mock,
+        scheduler_timing=execution.scheduler_timing,
+        stretch_values=execution.stretch_values,
+        simulator=execution.simulator,
+    )
+    return unit, [one.extras for one in drawn]
+
+
+def bytes_of(item: Item, sets: int, level: MeasLevel) -> int:
+    """How many bytes an item's parameter sets and measured data take."""
+    bits = list(registers(item.circuit).values())
+    per_set = 8 * item.circuit.num_parameters
+    if level in {"classified", "both"}:
+        per_set += item.shots * sum(-(-n // 8) for n in bits)
+    if level in {"kerneled", "both"}:
+        per_set += 16 * item.shots * sum(bits)
+    if level == "avg_kerneled":
+        per_set += 16 * sum(bits)
+    return sets * per_set

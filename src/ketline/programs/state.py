@@ -1,0 +1,63 @@
+"""What a program remembers between rounds: a tree of JSON values and arrays, as bytes.
+
+The bytes are ``b"KTS1"``, the length of a JSON header (8 bytes, little-endian), the header, and the arrays
+one after the other. In the header an array stands as ``{"__array__": [dtype, shape, offset]}``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import orjson
+
+_MAGIC = b"KTS1"
+_KEY = "__array__"
+
+
+def pack(tree: Any) -> bytes:
+    """A tree of dicts with text keys, lists, tuples, scalars, bytes and arrays of numbers, as bytes."""
+    blobs: list[bytes] = []
+    offset = 0
+
+    def walk(node: Any) -> Any:
+        nonlocal offset
+        if isinstance(node, bytes):
+            node = np.frombuffer(node, dtype="u1")
+        if isinstance(node, np.generic):
+            return node.item()
+        if isinstance(node, np.ndarray):
+            blob = np.ascontiguousarray(node).tobytes()
+            entry = {_KEY: [node.dtype.str, list(node.shape), offset]}
+            blobs.append(blob)
+            offset += len(blob)
+            return entry
+        if isinstance(node, dict):
+            return {str(key): walk(value) for key, value in node.items()}
+        if isinstance(node, (list, tuple)):
+            return [walk(value) for value in node]
+        return node
+
+    header = orjson.dumps(walk(tree))
+    return b"".join([_MAGIC, len(header).to_bytes(8, "little"), header, *blobs])
+
+
+def unpack(data: bytes) -> Any:
+    """The tree that `pack` wrote; tuples have become lists and bytes have become uint8 arrays."""
+    if data[:4] != _MAGIC:
+        raise ValueError("not a program's state")
+    start = 12 + int.from_bytes(data[4:12], "little")
+    view = memoryview(data)
+
+    def walk(node: Any) -> Any:
+        if isinstance(node, dict):
+            if len(node) == 1 and _KEY in node:
+                dtype, shape, offset = node[_KEY]
+                count = int(np.prod(shape, dtype=np.int64))
+                return np.frombuffer(view, np.dtype(dtype), count, start + offset).reshape(shape)
+            return {key: walk(value) for key, value in node.items()}
+        if isinstance(node, list):
+            return [walk(value) for value in node]
+        return node
+
+    return walk(orjson.loads(view[12:start]))
