@@ -188,6 +188,10 @@ QPU_PAUSED = _define(
     9610, None, "Backend paused", "{name} was paused by itself: {why}.",
     "An administrator puts it online again when it is well.",
 )  # fmt: skip
+CANNOT_LISTEN = _define(
+    9115, None, "Can't listen", "The server can't listen on {host} port {port}: {why}.",
+    "Choose another address with --host and --port, or end what uses this one.",
+)  # fmt: skip
 INTERNAL = _define(
     9999, 500, "Internal error", "An internal error happened; nothing was stored.",
     "Send the request again; if it fails again, report the trace id.",

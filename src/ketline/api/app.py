@@ -7,6 +7,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from starlette.exceptions import HTTPException
+from starlette.responses import Response
 from starlette.routing import Match
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -84,20 +85,23 @@ class _Refusing:
         except HTTPException as error:
             if scope["type"] != "http":
                 raise
-            await refusal(_refused(error, scope))(scope, receive, send)
+            await _refused(error, scope)(scope, receive, send)
 
 
-def _refused(error: HTTPException, scope: Scope) -> KetlineError:
+def _refused(error: HTTPException, scope: Scope) -> Response:
     path, method = scope["path"], scope["method"]
-    if error.status_code == 405:
-        allowed = {
-            m
-            for route in scope["app"].routes
-            if route.matches(scope)[0] is not Match.NONE
-            for m in getattr(route, "methods", None) or ()
-        }
-        return KetlineError(METHOD_NOT_ALLOWED, method=method, path=path, allowed=", ".join(sorted(allowed)))
-    return KetlineError(NO_SUCH_PATH, path=path)
+    if error.status_code != 405:
+        return refusal(KetlineError(NO_SUCH_PATH, path=path))
+    methods = {
+        method
+        for route in scope["app"].routes
+        if route.matches(scope)[0] is not Match.NONE
+        for method in getattr(route, "methods", None) or ()
+    }
+    allowed = ", ".join(sorted(methods))
+    response = refusal(KetlineError(METHOD_NOT_ALLOWED, method=method, path=path, allowed=allowed))
+    response.headers["allow"] = allowed
+    return response
 
 
 async def create_app(runtime: Runtime, settings: Settings) -> Application:

@@ -16,6 +16,7 @@ import uvloop
 
 from ketline.api.app import create_app
 from ketline.config import Settings
+from ketline.errors import CANNOT_LISTEN, KetlineError
 from ketline.service import runtime as service
 
 _log = logging.getLogger(__name__)
@@ -24,15 +25,11 @@ _KEEP_ALIVE_SECONDS = 75
 _GRACEFUL_SECONDS = 5
 
 
-class ServerError(Exception):
-    """The server can't start; the message says why and what to change."""
-
-
 def run(settings: Settings, data_dir: Path, *, ready: Callable[[str], None] | None = None) -> None:
     """Serve until SIGTERM or SIGINT; port 0 takes a free one.
 
     ``ready`` is called with the server's URL once requests are answered; without it, a line is printed.
-    Raises ServerError when the address can't be taken.
+    While the server runs, the file ``server.url`` in its folder tells the same. Raises CANNOT_LISTEN.
     """
     _allow_many_connections()
     with contextlib.closing(_listen(settings.server.host, settings.server.port)) as listener:
@@ -42,6 +39,7 @@ def run(settings: Settings, data_dir: Path, *, ready: Callable[[str], None] | No
 async def _serve(
     settings: Settings, data_dir: Path, listener: socket.socket, ready: Callable[[str], None]
 ) -> None:
+    url = url_of(settings, listener)
     runtime = await service.start(settings, data_dir)
     try:
         app = await create_app(runtime, settings)
@@ -58,16 +56,27 @@ async def _serve(
                 timeout_keep_alive=_KEEP_ALIVE_SECONDS,
                 timeout_graceful_shutdown=_GRACEFUL_SECONDS,
             ),
-            started=lambda: ready(url_of(settings, listener)),
+            started=lambda: _tell(url, data_dir, ready),
             stopping=app.state.holding.close,
         )
         await server.serve(sockets=[listener])
     finally:
+        url_file(data_dir).unlink(missing_ok=True)
         await runtime.stop()
 
 
+def url_file(data_dir: Path) -> Path:
+    """Where a running server says how it is reached."""
+    return data_dir / "server.url"
+
+
+def _tell(url: str, data_dir: Path, ready: Callable[[str], None]) -> None:
+    url_file(data_dir).write_text(f"{url}\n", encoding="utf-8")
+    ready(url)
+
+
 class _Server(uvicorn.Server):
-    """Uvicorn that tells when it answers, and on a signal lets held requests go and returns from ``serve``."""
+    """Uvicorn that tells when it answers, and on a signal lets held requests go and ends ``serve``."""
 
     def __init__(
         self, config: uvicorn.Config, *, started: Callable[[], None], stopping: Callable[[], None]
@@ -109,21 +118,18 @@ def url_of(settings: Settings, listener: socket.socket) -> str:
 
 
 def _listen(host: str, port: int) -> socket.socket:
+    listener: socket.socket | None = None
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
         listener = socket.socket(family, kind, protocol)
-    except OSError as error:
-        raise ServerError(f"can't listen on {host} port {port}: {error.strerror}") from error
-    try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
     except OSError as error:
-        listener.close()
-        raise ServerError(
-            f"can't listen on {host} port {port}: {error.strerror}; choose another with --host and --port"
-        ) from error
+        if listener is not None:
+            listener.close()
+        raise KetlineError(CANNOT_LISTEN, host=host, port=port, why=error.strerror or error) from error
     listener.setblocking(False)
     return listener
 

@@ -1,0 +1,91 @@
+"""A server under test, and small helpers."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+GRANT = "urn:ibm:params:oauth:grant-type:apikey"
+CLIENT_VARIABLES = (
+    "IAM_URL", "GLOBAL_SEARCH_URL", "GLOBAL_CATALOG_URL", "QISKIT_FUNCTIONS_EXPERIMENTAL", "QISKIT_IBM_TOKEN",
+    "QISKIT_IBM_URL", "QISKIT_IBM_INSTANCE", "QISKIT_IBM_CHANNEL", "HTTP_PROXY", "HTTPS_PROXY", "http_proxy",
+    "https_proxy",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running server, and its administrator's key."""
+
+    url: str
+    data: Path
+    key: str
+    pid: int
+
+    def token(self, key: str | None = None) -> str:
+        """A fresh access token."""
+        answer = httpx.post(
+            f"{self.url}/identity/token", data={"grant_type": GRANT, "apikey": key or self.key}
+        )
+        answer.raise_for_status()
+        return str(answer.json()["access_token"])
+
+    def instances(self) -> dict[str, str]:
+        """CRNs by name."""
+        answer = httpx.post(
+            f"{self.url}/v3/resources/search?limit=100",
+            json={"query": "service_name:quantum-computing", "fields": ["crn"]},
+            headers={"Authorization": f"Bearer {self.token()}"},
+        )
+        return {item["name"]: item["crn"] for item in answer.json()["items"]}
+
+
+def start_server(data: Path, config: str, log: Path) -> tuple[subprocess.Popen[str], str]:
+    """Start ``ketline serve`` and wait until it says where."""
+    data.mkdir(parents=True, exist_ok=True)
+    toml = data.parent / f"{data.name}.toml"
+    toml.write_text(config, encoding="utf-8")
+    environment = {k: v for k, v in os.environ.items() if k not in CLIENT_VARIABLES}
+    with log.open("w") as errors:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "ketline.cli.main", "serve", "--data", str(data), "--host", "127.0.0.1",
+             "--port", "0", "--config", str(toml)],
+            stdout=subprocess.PIPE, stderr=errors, text=True, env=environment,
+        )  # fmt: skip
+    assert process.stdout is not None
+    for line in process.stdout:
+        if "http://" in line:
+            url = "http://" + line.split("http://", 1)[1].split()[0].rstrip("/.,")
+            return process, url
+    process.wait(10)
+    raise RuntimeError(f"the server didn't start:\n{log.read_text()}")
+
+
+def stop_server(process: subprocess.Popen[str]) -> int:
+    """SIGTERM, and the exit status."""
+    process.send_signal(signal.SIGTERM)
+    try:
+        return process.wait(20)
+    finally:
+        if process.poll() is None:
+            process.kill()
+        if process.stdout is not None:
+            process.stdout.close()
+
+
+def until(met: Callable[[], Any], seconds: float = 15.0) -> Any:
+    """Wait until something holds, and return it."""
+    deadline = time.monotonic() + seconds
+    while not (value := met()):
+        assert time.monotonic() < deadline, "it never held"
+        time.sleep(0.02)
+    return value
