@@ -83,7 +83,11 @@ def emulated_devices() -> list[str]:
     if package is None or not package.submodule_search_locations:
         return []
     folder = Path(package.submodule_search_locations[0]) / "fake_provider" / "backends"
-    return sorted(conf.parent.name for conf in folder.glob("*/conf_*.json"))
+    return sorted(
+        properties.parent.name
+        for properties in folder.glob("*/props_*.json")
+        if properties.with_name(properties.name.replace("props", "conf")).is_file()
+    )
 
 
 def _line(details: ErrorDetails, given: Mapping[str, Any], source: str) -> str:

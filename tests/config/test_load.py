@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from ketline.config import DEFAULT_PLANS, ConfigError, Settings, load
+from ketline.config_problems import emulated_devices
+from ketline.qpus.snapshots import devices
 
 
 @pytest.fixture(autouse=True)
@@ -174,3 +176,7 @@ def test_a_wrong_variable_is_refused_by_its_name(
     with pytest.raises(ConfigError) as caught:
         load()
     assert str(caught.value).startswith(expected)
+
+
+def test_the_devices_that_are_allowed_are_those_that_the_emulator_knows() -> None:
+    assert tuple(emulated_devices()) == devices()
