@@ -1,0 +1,173 @@
+"""PUBs of the sampler and the estimator (``rest.md`` E.2, E.3), from the client or written by hand."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ketline.programs.failures import rejected, unreadable
+from ketline.programs.wire.arrays import real_array
+from ketline.programs.wire.circuits import guarded, read_circuit
+from ketline.programs.wire.fields import a_list
+from ketline.programs.wire.observables import Observables, read_observables
+from ketline.programs.wire.unpack import Budget
+from ketline.programs.wire.values import finite, read_array, read_bindings
+
+if TYPE_CHECKING:
+    from qiskit.circuit import QuantumCircuit
+
+
+@dataclass(slots=True)
+class SamplerPub:
+    """``values`` is float64 ``(*shape, circuit.num_parameters)``; ``shots`` None means the default."""
+
+    circuit: QuantumCircuit
+    values: NDArray[np.float64]
+    shots: int | None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the parameter sweep."""
+        return self.values.shape[:-1]
+
+
+@dataclass(slots=True)
+class EstimatorPub:
+    """Like `SamplerPub`, with observables that broadcast against the sweep."""
+
+    circuit: QuantumCircuit
+    observables: Observables
+    values: NDArray[np.float64]
+    precision: float | None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The broadcast shape of observables and parameter values."""
+        return np.broadcast_shapes(self.observables.shape, self.values.shape[:-1])
+
+
+def read_sampler_pubs(value: object, budget: Budget) -> list[SamplerPub]:
+    """All PUBs of a sampler job.
+
+    Raises:
+        JobError: one of them can't be read; the message says which.
+    """
+    pubs = []
+    for number, pub in enumerate(_pubs(value)):
+        field = f"pubs[{number}]"
+        parts = _parts(pub, 3, field)
+        circuit = read_circuit(parts[0], budget, f"{field} circuit")
+        values = read_values(parts[1], circuit, budget, f"{field} parameter values")
+        shots = parts[2]
+        if shots is not None and (type(shots) is not int or shots < 1):
+            raise unreadable(f"{field} shots", f"{shots!r} isn't a whole number of at least 1.")
+        pubs.append(SamplerPub(circuit, values, shots))
+    return pubs
+
+
+def read_estimator_pubs(value: object, budget: Budget) -> list[EstimatorPub]:
+    """All PUBs of an estimator job.
+
+    Raises:
+        JobError: one of them can't be read; the message says which.
+    """
+    pubs = []
+    for number, pub in enumerate(_pubs(value)):
+        field = f"pubs[{number}]"
+        parts = _parts(pub, 4, field)
+        circuit = read_circuit(parts[0], budget, f"{field} circuit")
+        observables = read_observables(parts[1], circuit.num_qubits, f"{field} observables")
+        values = read_values(parts[2], circuit, budget, f"{field} parameter values")
+        precision = parts[3]
+        if precision is not None and not (finite(precision) and precision > 0):
+            raise unreadable(f"{field} precision", f"{precision!r} isn't a number greater than 0.")
+        made = EstimatorPub(circuit, observables, values, precision)
+        try:
+            shape = made.shape
+        except ValueError:
+            raise unreadable(
+                field,
+                f"observables {observables.shape} and parameter sets {values.shape[:-1]} don't broadcast.",
+            ) from None
+        if 0 in shape:
+            raise rejected(field, f"the shape {shape} is empty.", "Give at least one observable and one set.")
+        pubs.append(made)
+    return pubs
+
+
+def read_values(value: object, circuit: QuantumCircuit, budget: Budget, field: str) -> NDArray[np.float64]:
+    """Parameter values: an array, nested lists, names with values, or nothing; by Qiskit's rules.
+
+    Returns float64 ``(*shape, circuit.num_parameters)``, columns in the order of ``circuit.parameters``.
+
+    Raises:
+        JobError: they don't fit the circuit.
+    """
+    from qiskit.primitives.containers.bindings_array import BindingsArray
+
+    parameters = tuple(circuit.parameters)
+    given: dict[Any, NDArray[np.float64]]
+    if value is None:
+        given = {}
+    elif isinstance(value, dict) and value.get("__type__") != "ndarray":
+        given = {
+            _expanded(names, circuit): real_array(part, field)
+            for names, part in read_bindings(value, budget, field).items()
+        }
+    else:
+        array = real_array(read_array(value, budget, field), field)
+        if not parameters:
+            if array.ndim == 0 or array.shape[-1] != 0:
+                raise unreadable(field, "the circuit has no parameters.", "Leave the parameter values out.")
+            if 0 in array.shape[:-1]:
+                raise rejected(field, f"the shape {array.shape[:-1]} is empty.", "Give at least one set.")
+            return array
+        given = {tuple(parameter.name for parameter in parameters): array}
+    bound = guarded(lambda: BindingsArray(given), field, "parameter values")
+    names = {name for key in given for name in ([key] if isinstance(key, str) else key)}
+    wanted = {parameter.name for parameter in parameters}
+    if names != wanted:
+        odd = min(names ^ wanted)
+        how = "isn't a parameter of the circuit" if odd in names else "has no value"
+        raise unreadable(field, f"{odd!r} {how}.", "Give exactly the circuit's parameters.")
+    if not parameters:
+        return np.zeros((0,))
+    values: NDArray[np.float64] = guarded(
+        lambda: np.asarray(bound.as_array([p.name for p in parameters]), dtype=np.float64),
+        field,
+        "parameter values",
+    )
+    if 0 in values.shape:
+        raise rejected(field, f"the shape {values.shape[:-1]} is empty.", "Give at least one set.")
+    return values
+
+
+def _expanded(names: tuple[str, ...], circuit: QuantumCircuit) -> str | tuple[str, ...]:
+    """A vector's name stands for its elements; a single name for itself."""
+    if len(names) > 1:
+        return names
+    elements = [
+        p.name
+        for p in circuit.parameters
+        if getattr(p, "vector", None) is not None and p.vector.name == names[0]
+    ]
+    return tuple(elements) if elements else names[0]
+
+
+def _pubs(value: object) -> list[Any]:
+    pubs = a_list(value, "pubs")
+    if not pubs:
+        raise unreadable("pubs", "there are none.", "Give at least one PUB.")
+    return pubs
+
+
+def _parts(pub: object, most: int, field: str) -> list[Any]:
+    if isinstance(pub, (str, dict)):
+        pub = [pub]
+    parts = a_list(pub, field)
+    if not 1 <= len(parts) <= most:
+        raise unreadable(field, f"{len(parts)} parts; a PUB has 1 to {most}.")
+    return parts + [None] * (most - len(parts))
