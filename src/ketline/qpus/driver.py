@@ -33,12 +33,14 @@ class Admission:
     """What a driver says of a unit before it takes the QPU.
 
     ``qpu_seconds`` estimates how long the QPU will be locked and ``memory_bytes`` the most memory taken
-    (0: not on this machine). ``methods`` names, one an item, how each will be run.
+    (0: not on this machine). ``methods`` names, one an item, how each will be run. ``device_seconds``
+    is what the real device would take, by the formula of ``modes.md`` 8.2.
     """
 
     qpu_seconds: float
     memory_bytes: int
     methods: tuple[str, ...]
+    device_seconds: float
 
 
 @dataclass(frozen=True, slots=True)

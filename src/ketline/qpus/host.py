@@ -4,7 +4,8 @@ Every message is one JSON object, sent with ``Connection.send_bytes``. The paren
 ``main(connection, spec)`` where ``spec`` is a JSON text::
 
     {"settings": {…a [[qpus]] table, `QpuSettings.model_dump()`…},
-     "device": "/path/device.json" | null}     the latest published device (`Device.write`); null: from settings
+     "device": "/path/device.json" | null}     the latest published device (`Device.write`); null: made from
+                                               the settings
 
 From the parent (``do``) and what is answered (``is``). Between two slices of a run (a quarter of a second,
 or one shot of a very large circuit) messages are read, so ``stop``, ``health`` and ``describe`` are answered
@@ -31,8 +32,8 @@ during a run.
     Give the job up; answered by ``stopped``, or by whatever ended the job before. Another job's id: ignored.
 ``{"do": "calibrate", "key": K, "device": PATH}``
     Calibrate (only between jobs) and write the device as it is then to the file. Answered by
-    ``{"is": "calibrated", "key": K, "ok": true, "at": T, "seconds": S}`` or with ``"ok": false, "message": …``.
-    It takes ``settings.calibration_seconds``.
+    ``{"is": "calibrated", "key": K, "ok": true, "at": T, "seconds": S}``, or with ``"ok": false`` and a
+    ``"message"``. It takes ``settings.calibration_seconds``.
 ``{"do": "health", "key": K}``
     ``{"is": "health", "key": K, "ok": true|false, "message": …, "rss_bytes": N, "job": ID | null}``
 ``{"do": "describe", "key": K}``
@@ -50,3 +51,242 @@ killed), the connection closes without an answer: the parent reports the job as 
 time, for instance when ``stop`` isn't answered soon enough; files that it was writing don't exist then, for
 they are renamed into place when they are complete.
 """
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import resource
+import time
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from ketline.config import QpuSettings
+from ketline.errors import QPU_FAULT, QPU_OUT_OF_MEMORY
+from ketline.qpus.driver import Driver, DriverError, driver_type
+from ketline.units.device import Device
+from ketline.units.errors import JobError
+from ketline.units.serial import FormatError, read_unit, write_outcome
+
+_PAGE_BYTES = resource.getpagesize()
+_PROGRESS_SECONDS = 0.5
+UNFIT_STATUS = 2
+"""Exit status of a process whose driver or device can't be used."""
+
+
+class _Job:
+    """The job that holds the QPU."""
+
+    def __init__(self, job: str, outcome: Path, locked_at: float) -> None:
+        self.job = job
+        self.outcome = outcome
+        self.locked_at = locked_at
+        self.handle: str | None = None
+        self.told_at = time.monotonic()
+
+
+class Host:
+    """The main loop of a QPU's process: reads messages between the slices of a run.
+
+    Args:
+        connection: to the parent.
+        driver: the machine.
+        settings: the QPU's settings.
+    """
+
+    def __init__(self, connection: Connection, driver: Driver, settings: QpuSettings) -> None:
+        self._connection = connection
+        self._driver = driver
+        self._settings = settings
+        self._running: _Job | None = None
+        self._over = False
+
+    def serve(self) -> None:
+        """Answer messages until ``exit`` or until the connection is closed."""
+        self._tell("ready", qpu=self._settings.name, pid=os.getpid())
+        while not self._over:
+            try:
+                while not self._over and self._connection.poll(0 if self._running else None):
+                    self._take(json.loads(self._connection.recv_bytes()))
+            except (EOFError, OSError):
+                self._over = True
+            if self._running is not None and not self._over:
+                self._slice(self._running)
+        if self._running is not None and self._running.handle is not None:
+            self._driver.stop(self._running.handle)
+
+    def _tell(self, kind: str, **facts: Any) -> None:
+        try:
+            self._connection.send_bytes(json.dumps({"is": kind, **facts}).encode())
+        except (BrokenPipeError, ConnectionResetError):
+            self._over = True
+
+    def _take(self, message: dict[str, Any]) -> None:
+        match message["do"]:
+            case "run":
+                self._run(message["job"], Path(message["unit"]), Path(message["outcome"]))
+            case "adopt":
+                self._adopt(message)
+            case "stop":
+                self._stop(message["job"])
+            case "calibrate":
+                self._calibrate(message["key"], Path(message["device"]))
+            case "health":
+                self._health(message["key"])
+            case "describe":
+                self._tell("description", key=message["key"], description=self._driver.describe())
+            case "exit":
+                self._over = True
+            case other:
+                raise ValueError(f"the parent sent a message that isn't in the protocol: {other!r}")
+
+    def _run(self, job: str, unit_path: Path, outcome: Path) -> None:
+        if self._running is not None:
+            why = f"it is running the job {self._running.job}"
+            self._failed(job, 0.0, "system", QPU_FAULT.code, self._fault(why), QPU_FAULT.solution)
+            return
+        self._running = running = _Job(job, outcome, time.time())
+        started = time.monotonic()
+        self._started = started
+        try:
+            running.handle = self._driver.start(read_unit(unit_path))
+        except Exception as error:  # noqa: BLE001 - whatever the unit does must fail the job, not the QPU
+            self._tell("locked", job=job, at=running.locked_at, handle="")
+            self._end_badly(error)
+            return
+        self._tell("locked", job=job, at=running.locked_at, handle=running.handle)
+
+    def _adopt(self, message: dict[str, Any]) -> None:
+        job, handle = message["job"], message["handle"]
+        try:
+            self._driver.poll(handle)
+        except (KeyError, JobError):
+            self._tell("lost", job=job)
+            return
+        self._running = _Job(job, Path(message["outcome"]), message["locked_at"])
+        self._running.handle = handle
+        self._started = time.monotonic() - max(0.0, time.time() - message["locked_at"])
+        self._tell("locked", job=job, at=message["locked_at"], handle=handle)
+
+    def _slice(self, running: _Job) -> None:
+        """Go on with the job for a moment."""
+        if running.handle is None:
+            return
+        try:
+            progress = self._driver.poll(running.handle)
+            if progress.state == "done":
+                write_outcome(running.outcome, self._driver.outcome(running.handle))
+                self._running = None
+                self._tell("released", job=running.job, at=time.time(), qpu_seconds=self._held())
+                return
+        except Exception as error:  # noqa: BLE001 - as above
+            self._end_badly(error)
+            return
+        if time.monotonic() - running.told_at > _PROGRESS_SECONDS:
+            running.told_at = time.monotonic()
+            self._tell("progress", job=running.job, done=progress.done, total=progress.total)
+
+    def _stop(self, job: str) -> None:
+        running = self._running
+        if running is None or running.job != job:
+            return
+        if running.handle is not None:
+            self._driver.stop(running.handle)
+        self._running = None
+        self._tell("stopped", job=job, at=time.time(), qpu_seconds=self._held())
+
+    def _end_badly(self, error: Exception) -> None:
+        """The job is over because of an error; the QPU is free again."""
+        running = self._running
+        if running is None:
+            return
+        self._running = None
+        if running.handle is not None:
+            self._driver.stop(running.handle)
+        held = self._held()
+        if isinstance(error, JobError):
+            self._failed(running.job, held, "user", error.code, error.message, error.solution)
+        elif isinstance(error, MemoryError):
+            gc.collect()
+            message = QPU_OUT_OF_MEMORY.message.format(
+                limit_bytes=self._settings.memory_bytes, qpu=self._settings.name
+            )
+            self._failed(
+                running.job, held, "user", QPU_OUT_OF_MEMORY.code, message, QPU_OUT_OF_MEMORY.solution
+            )
+        else:
+            why = (
+                str(error) if isinstance(error, FormatError | OSError) else f"{type(error).__name__}: {error}"
+            )
+            self._failed(
+                running.job, held, "system", QPU_FAULT.code, self._fault(why[:500]), QPU_FAULT.solution
+            )
+
+    def _failed(self, job: str, held: float, kind: str, code: int, message: str, solution: str) -> None:
+        self._tell(
+            "failed", job=job, at=time.time(), qpu_seconds=held, kind=kind, code=code, message=message,
+            solution=solution,
+        )  # fmt: skip
+
+    def _fault(self, why: str) -> str:
+        return QPU_FAULT.message.format(qpu=self._settings.name, why=why)
+
+    def _held(self) -> float:
+        return time.monotonic() - self._started
+
+    def _calibrate(self, key: str, path: Path) -> None:
+        started = time.monotonic()
+        if self._running is not None:
+            self._tell("calibrated", key=key, ok=False, message=f"the job {self._running.job} is running")
+            return
+        try:
+            while (left := started + self._settings.calibration_seconds - time.monotonic()) > 0:
+                time.sleep(min(left, 0.05))
+                if self._connection.poll(0):
+                    break
+            self._driver.calibrate(time.time()).write(path)
+        except (OSError, DriverError) as error:
+            self._tell("calibrated", key=key, ok=False, message=str(error))
+            return
+        self._tell("calibrated", key=key, ok=True, at=time.time(), seconds=time.monotonic() - started)
+
+    def _health(self, key: str) -> None:
+        found = self._driver.health()
+        resident = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * _PAGE_BYTES
+        job = None if self._running is None else self._running.job
+        self._tell(
+            "health", key=key, ok=found.ok, message=found.message, rss_bytes=resident, job=job
+        )  # fmt: skip
+
+
+def limit_memory(more_bytes: int) -> None:
+    """Let this process take so much more memory than it has."""
+    fields = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    data = next(int(line.split()[1]) * 1024 for line in fields if line.startswith("VmData:"))
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    wanted = data + more_bytes
+    if hard != resource.RLIM_INFINITY:
+        wanted = min(wanted, hard)
+    resource.setrlimit(resource.RLIMIT_DATA, (wanted, hard))
+
+
+def main(connection: Connection, spec: str) -> None:
+    """Run the process of one QPU (see above); returns when the parent says so or goes away.
+
+    Raises:
+        SystemExit: with status 2, after ``unfit``.
+    """
+    wanted = json.loads(spec)
+    settings = QpuSettings(**wanted["settings"])
+    try:
+        made = driver_type(settings.driver)
+        path = wanted.get("device")
+        device = made.device(settings) if path is None else Device.read(Path(path))
+        driver = made(device, settings)
+    except (DriverError, OSError, ValueError) as error:
+        connection.send_bytes(json.dumps({"is": "unfit", "message": str(error)}).encode())
+        raise SystemExit(UNFIT_STATUS) from error
+    limit_memory(settings.memory_bytes)
+    Host(connection, driver, settings).serve()

@@ -1,0 +1,274 @@
+"""An item of a work unit made ready for simulation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from qiskit.circuit import ControlFlowOp
+
+from ketline.errors import INVALID_REQUEST, NOT_EMULATED
+from ketline.qpus.binding import columns, flatten
+from ketline.qpus.methods import Method, choose, clifford
+from ketline.qpus.noise import DeviceNoise, Kind, given_model
+from ketline.qpus.reduce import Reduced, reduce, registers
+from ketline.qpus.schedule import Durations, Schedule, schedule
+from ketline.units.errors import JobError
+
+if TYPE_CHECKING:
+    from qiskit.circuit import Parameter, QuantumCircuit
+    from qiskit_aer.noise import NoiseModel
+
+    from ketline.units.device import Device
+    from ketline.units.work import WorkItem, WorkUnit
+
+
+class NoiseSource(Protocol):
+    """Where circuits on the same qubits get their noise from."""
+
+    @property
+    def kind(self) -> Kind:
+        """What the noise is made of."""
+        ...
+
+    def model(self, channels: bool) -> NoiseModel | None:
+        """The noise, errors as one channel each or as terms (`DeviceNoise.model`)."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class GivenNoise:
+    """Noise that a user gave, or none."""
+
+    given: NoiseModel | None
+    kind: Kind
+
+    def model(self, channels: bool) -> NoiseModel | None:
+        """The noise as it was given."""
+        return self.given
+
+
+class RecordedNoise:
+    """Noise of the device for everything that circuits on the same qubits use."""
+
+    def __init__(
+        self, device: DeviceNoise, qubits: tuple[int, ...], uses: set[tuple[str, tuple[int, ...]]]
+    ) -> None:
+        self._device, self._qubits, self._uses = device, qubits, uses
+        self.kind: Kind = device.kind(uses)
+
+    def model(self, channels: bool) -> NoiseModel:
+        """The noise, errors as one channel each or as terms."""
+        return self._device.model(self._uses, self._qubits, channels)
+
+
+def _unread(uses: set[tuple[str, tuple[int, ...]]]) -> set[tuple[str, tuple[int, ...]]]:
+    return {use for use in uses if use[0] != "measure"}
+
+
+@dataclass(slots=True)
+class TimedItem:
+    """An item with its times on the device; ``shot_seconds`` is what one shot takes there."""
+
+    item: WorkItem
+    registers: dict[str, list[int]]
+    schedule: Schedule
+    shot_seconds: float
+
+    @property
+    def sets(self) -> int:
+        """Parameter sets."""
+        return int(self.item.parameter_values.shape[0])
+
+    @property
+    def device_seconds(self) -> float:
+        """What the real device would take for all shots of all sets."""
+        return self.sets * self.item.shots * self.shot_seconds
+
+
+@dataclass(slots=True)
+class ReadyItem(TimedItem):
+    """An item on the qubits that it touches, with its noise and method.
+
+    ``values`` maps the parameters that the reduced circuit carries to a value a set.
+    """
+
+    reduced: Reduced
+    values: dict[Parameter, NDArray[np.float64]]
+    source: NoiseSource
+    method: Method
+
+    def model(self) -> NoiseModel | None:
+        """The noise in the form that suits the method."""
+        return self.source.model(self.method.name == "density_matrix")
+
+
+def readers(circuit: QuantumCircuit) -> dict[int, int]:
+    """The qubit that is read last into each classical bit, as places among the circuit's bits."""
+    found: dict[int, int] = {}
+    qubits = {qubit: i for i, qubit in enumerate(circuit.qubits)}
+    clbits = {bit: i for i, bit in enumerate(circuit.clbits)}
+    _read(circuit, qubits, clbits, found)
+    return found
+
+
+def _read(
+    circuit: QuantumCircuit, qubits: dict[Any, int], clbits: dict[Any, int], found: dict[int, int]
+) -> None:
+    for instruction in circuit.data:
+        operation = instruction.operation
+        if operation.name == "measure":
+            found[clbits[instruction.clbits[0]]] = qubits[instruction.qubits[0]]
+        elif isinstance(operation, ControlFlowOp):
+            for block in operation.blocks:
+                inner_qubits = {q: qubits[o] for q, o in zip(block.qubits, instruction.qubits, strict=True)}
+                inner_clbits = {c: clbits[o] for c, o in zip(block.clbits, instruction.clbits, strict=True)}
+                _read(block, inner_qubits, inner_clbits, found)
+
+
+class Workbench:
+    """What a device's units are made ready with: durations and noise, kept from job to job."""
+
+    def __init__(self, device: Device) -> None:
+        self.device = device
+        self.durations = Durations(device.target, device.dt_seconds)
+        self.noise = DeviceNoise(device) if device.properties is not None else None
+
+    def ready(self, unit: WorkUnit, memory_bytes: int) -> list[ReadyItem]:
+        """Make all items of a unit ready.
+
+        Raises:
+            JobError: an item can't be run here; the message names it.
+        """
+        check(unit, self.device)
+        noisy = unit.noise and (self.noise is not None or "noise_model" in unit.simulator)
+        reduced = [reduce(item.circuit, self.durations, noisy) for item in unit.items]
+        sources = self._sources(unit, reduced)
+        return [
+            self._ready(unit, number, small, sources[small.qubits], memory_bytes)
+            for number, small in enumerate(reduced)
+        ]
+
+    def _sources(self, unit: WorkUnit, reduced: list[Reduced]) -> dict[tuple[int, ...], NoiseSource]:
+        """One source of noise for all circuits on the same qubits, so that they can share an Aer call."""
+        uses: dict[tuple[int, ...], set[tuple[str, tuple[int, ...]]]] = {}
+        for small in reduced:
+            uses.setdefault(small.qubits, set()).update(small.uses)
+        wire: Any = unit.simulator.get("noise_model")
+        if unit.noise and wire is not None:
+            return {qubits: GivenNoise(*given_model(wire, qubits)) for qubits in uses}
+        device = self.noise
+        if not unit.noise or device is None:
+            return dict.fromkeys(uses, GivenNoise(None, "none"))
+        # Where points in the IQ plane are asked for, they do the misreading.
+        classified = unit.meas_level == "classified"
+        return {
+            qubits: RecordedNoise(device, qubits, every if classified else _unread(every))
+            for qubits, every in uses.items()
+        }
+
+    def _ready(
+        self, unit: WorkUnit, number: int, reduced: Reduced, source: NoiseSource, memory_bytes: int
+    ) -> ReadyItem:
+        item = unit.items[number]
+        circuit = item.circuit
+        index = columns(circuit)
+        values = np.asarray(item.parameter_values, dtype=np.float64)
+        timed = self._timed(unit, item)
+        kind = source.kind
+        quarter = len(reduced.qubits) > 4 and clifford(reduced.circuit, values, index)
+        method = choose(f"the circuit of item {number}", reduced, kind, quarter, item.shots, memory_bytes)
+        flat = flatten(reduced.circuit, values, index) if index else {}
+        return ReadyItem(
+            item, timed.registers, timed.schedule, timed.shot_seconds, reduced, flat, source, method
+        )
+
+    def timed(self, unit: WorkUnit) -> list[TimedItem]:
+        """All items of a unit with their times, without making them ready for simulation.
+
+        Raises:
+            JobError: an item can't be run here; the message names it.
+        """
+        check(unit, self.device)
+        return [self._timed(unit, item) for item in unit.items]
+
+    def _timed(self, unit: WorkUnit, item: WorkItem) -> TimedItem:
+        circuit = item.circuit
+        plan = schedule(circuit, self.durations, {q: i for i, q in enumerate(circuit.qubits)})
+        return TimedItem(item, registers(circuit), plan, self._shot_seconds(unit, circuit, plan))
+
+    def _shot_seconds(self, unit: WorkUnit, circuit: QuantumCircuit, plan: Schedule) -> float:
+        """Length of one shot on the device: initialisation, circuit and pause (``modes.md`` 8.2)."""
+        pause = unit.rep_delay_seconds
+        if pause is None:
+            pause = self.device.default_rep_delay_seconds
+        start = 0.0
+        if unit.init_qubits and circuit.num_qubits:
+            start = self.durations.seconds(self.durations.gate("reset", (0,)))
+        return pause + start + self.durations.seconds(plan.duration)
+
+
+def check(unit: WorkUnit, device: Device) -> None:
+    """Refuse what a unit asks for that the emulator can't do.
+
+    Raises:
+        JobError: naming the option.
+    """
+    known = {"noise_model", "seed_simulator", "coupling_map", "basis_gates"}
+    unknown = sorted(set(unit.simulator) - known)
+    if unknown:
+        raise JobError(
+            NOT_EMULATED.code,
+            f"simulator.{unknown[0]}: the emulator has no such option; it has {', '.join(sorted(known))}",
+            NOT_EMULATED.solution,
+        )
+    for number, item in enumerate(unit.items):
+        if item.circuit.num_qubits > device.num_qubits:
+            raise JobError(
+                INVALID_REQUEST.code,
+                f"the circuit of item {number} has {item.circuit.num_qubits} qubits, "
+                f"{device.name} has {device.num_qubits}",
+                "Transpile the circuit for this backend.",
+            )
+        shape, expected = np.shape(item.parameter_values), item.circuit.num_parameters
+        if len(shape) != 2 or shape[0] < 1 or shape[1] != expected:
+            raise JobError(
+                INVALID_REQUEST.code,
+                f"the circuit of item {number} has {expected} parameters, its values have shape {shape}",
+                "Give one value a parameter, in the order of circuit.parameters.",
+            )
+        if item.shots < 1:
+            raise JobError(
+                INVALID_REQUEST.code, f"item {number} asks for {item.shots} shots", "Ask for 1 shot or more."
+            )
+        _check_simulator_options(unit, number, item.circuit)
+
+
+def _check_simulator_options(unit: WorkUnit, number: int, circuit: QuantumCircuit) -> None:
+    coupling: Any = unit.simulator.get("coupling_map")
+    basis: Any = unit.simulator.get("basis_gates")
+    if coupling is None and basis is None:
+        return
+    pairs = None if coupling is None else {tuple(pair) for pair in coupling}
+    always = {"measure", "reset", "delay", "barrier", "if_else", "for_loop", "while_loop", "switch_case"}
+    index = {qubit: i for i, qubit in enumerate(circuit.qubits)}
+    for instruction in circuit.data:
+        name = instruction.operation.name
+        if name in always:
+            continue
+        if basis is not None and name not in basis:
+            raise JobError(
+                INVALID_REQUEST.code,
+                f"the circuit of item {number} uses {name}, which isn't in simulator.basis_gates",
+                "Transpile the circuit for these basis gates.",
+            )
+        where = tuple(index[q] for q in instruction.qubits)
+        if pairs is not None and len(where) == 2 and where not in pairs and where[::-1] not in pairs:
+            raise JobError(
+                INVALID_REQUEST.code,
+                f"the circuit of item {number} has {name} on qubits {where}, "
+                "which simulator.coupling_map doesn't couple",
+                "Transpile the circuit for this coupling map.",
+            )

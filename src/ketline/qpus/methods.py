@@ -1,0 +1,190 @@
+"""Which simulation method a circuit gets, by what it costs.
+
+The costs are rough on purpose (within a factor of about three of what was measured on one core of a small
+server, see `benchmarks.emulator`): they choose between methods whose costs lie orders of magnitude apart,
+and refuse what would never end.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from qiskit.circuit import ControlFlowOp, ParameterExpression
+
+from ketline.errors import CANNOT_SIMULATE
+from ketline.units.errors import JobError
+
+if TYPE_CHECKING:
+    from qiskit.circuit import QuantumCircuit
+
+    from ketline.qpus.noise import Kind
+    from ketline.qpus.reduce import Reduced
+
+Name = Literal["none", "density_matrix", "statevector", "stabilizer", "matrix_product_state"]
+
+MAX_SECONDS = 10_800.0
+"""What one job may take on the emulator by its estimate; no plan's jobs may take longer."""
+
+_CLIFFORD = frozenset({"x", "y", "z", "h", "s", "sdg", "sx", "sxdg", "cx", "cy", "cz", "swap", "ecr", "id"})
+_AT_ANY_QUARTER = frozenset({"rz"})
+_ASIDE = frozenset({"measure", "reset", "barrier", "delay"})
+_COMPLEX_BYTES = 16
+_MAX_DENSITY_QUBITS = 13
+_MAX_BOND = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """How a circuit is run: Aer's name of the method, and what one parameter set costs.
+
+    ``seconds_a_set`` is paid once a set (all its shots sampled from one state) and ``seconds_a_shot`` for
+    every shot of it.
+    """
+
+    name: Name
+    seconds_a_set: float
+    seconds_a_shot: float
+    memory_bytes: float
+
+    def seconds(self, sets: int, shots: int) -> float:
+        """Estimate for so many sets of so many shots."""
+        return sets * (self.seconds_a_set + shots * self.seconds_a_shot)
+
+
+def clifford(circuit: QuantumCircuit, values: np.ndarray[Any, Any], index: dict[Any, int]) -> bool:
+    """Whether every set of parameter values makes the circuit one that Aer's stabiliser method takes.
+
+    Args:
+        circuit: the circuit.
+        values: parameter values, shape ``(n_sets, n_parameters)``.
+        index: the column of each parameter.
+    """
+    for instruction in circuit.data:
+        operation = instruction.operation
+        if isinstance(operation, ControlFlowOp):
+            if not all(clifford(block, values, index) for block in operation.blocks):
+                return False
+            continue
+        if operation.name in _CLIFFORD or operation.name in _ASIDE:
+            continue
+        if operation.name not in _AT_ANY_QUARTER:
+            return False
+        angle = operation.params[0]
+        if isinstance(angle, ParameterExpression):
+            if angle not in index:
+                return False
+            turns = values[:, index[angle]] / (np.pi / 2)
+        else:
+            turns = np.asarray([float(angle) / (np.pi / 2)])
+        if np.any(np.abs(turns - np.round(turns)) > 1e-9):
+            return False
+    return True
+
+
+def bond(reduced: Reduced) -> int:
+    """Bound on the bond dimension that a matrix product state of the circuit needs, qubits in order."""
+    places = {q: i for i, q in enumerate(reduced.qubits)}
+    width = len(places)
+    crossing = np.zeros(max(width, 1), dtype=np.int64)
+    for (a, b), count in reduced.entangling.items():
+        low, high = sorted((places[a], places[b]))
+        crossing[low:high] += count
+    limits = np.minimum(np.arange(1, width + 1), width - np.arange(1, width + 1))
+    exponents = np.minimum(crossing[:width], limits)
+    return int(2 ** min(int(exponents.max(initial=0)), 60))
+
+
+def candidates(reduced: Reduced, kind: Kind, is_clifford: bool) -> list[Method]:
+    """All methods that give the exact distribution, whatever they cost."""
+    n, gates = len(reduced.qubits), max(reduced.gates, 1)
+    size = 2.0**n
+    noisy = kind != "none"
+    found = []
+    sampled = reduced.terminal and not noisy
+    gate_seconds = 2.5e-6 + 4e-9 * size
+    found.append(
+        Method("statevector", gates * gate_seconds, 2e-7 * n, _COMPLEX_BYTES * size)
+        if sampled
+        else Method("statevector", 5e-5, gates * gate_seconds, _COMPLEX_BYTES * size)
+    )
+    if noisy and n <= _MAX_DENSITY_QUBITS:
+        superop_seconds = 1.5e-5 + 2.8e-9 * size * size
+        memory = 2 * _COMPLEX_BYTES * size * size
+        if reduced.terminal:
+            found.append(Method("density_matrix", gates * superop_seconds, 2e-7 * n, memory))
+        else:
+            found.append(Method("density_matrix", 5e-5, gates * superop_seconds, memory))
+    if is_clifford and kind != "kraus":
+        tableau = 4.0 * n * n
+        gate_seconds = 4e-7 + 1e-9 * n
+        found.append(
+            Method("stabilizer", gates * gate_seconds, 2e-8 * n * n, tableau)
+            if sampled
+            else Method("stabilizer", 5e-5, gates * gate_seconds + 2e-8 * n * n, tableau)
+        )
+    chi = float(bond(reduced))
+    if chi <= _MAX_BOND:
+        gate_seconds = 1.5e-5 + 1e-8 * chi**3
+        memory = 4 * n * chi * chi * _COMPLEX_BYTES
+        found.append(
+            Method("matrix_product_state", gates * gate_seconds, n * (2e-6 + 1e-8 * chi**2), memory)
+            if sampled
+            else Method("matrix_product_state", 5e-5, gates * gate_seconds, memory)
+        )
+    return found
+
+
+def choose(
+    where: str, reduced: Reduced, kind: Kind, is_clifford: bool, shots: int, memory_bytes: int
+) -> Method:
+    """The cheapest method that fits into the memory.
+
+    Args:
+        where: how a message names the circuit.
+        reduced: the circuit on what it touches.
+        kind: what its noise is.
+        is_clifford: what `clifford` says of it.
+        shots: shots of one parameter set.
+        memory_bytes: the memory there is.
+
+    Raises:
+        JobError: none fits, or the cheapest would take longer than any job may.
+    """
+    if not reduced.qubits or not any(name == "measure" for name, _ in reduced.uses):
+        return Method("none", 0.0, 0.0, 0.0)
+    every = candidates(reduced, kind, is_clifford)
+    fitting = [method for method in every if method.memory_bytes <= memory_bytes]
+    if not fitting:
+        least = min(every, key=lambda method: method.memory_bytes)
+        raise JobError(
+            CANNOT_SIMULATE.code,
+            f"{where} can't be simulated: it acts on {len(reduced.qubits)} qubits, for which the method "
+            f"{least.name} needs about {_size(least.memory_bytes)}; the limit is {_size(memory_bytes)}",
+            CANNOT_SIMULATE.solution,
+        )
+    return min(fitting, key=lambda method: method.seconds(1, shots))
+
+
+def check_time(seconds: float) -> None:
+    """Refuse what would take longer than any job may.
+
+    Raises:
+        JobError: with the estimate and the limit.
+    """
+    if seconds > MAX_SECONDS:
+        raise JobError(
+            CANNOT_SIMULATE.code,
+            f"the job can't be simulated: it would take about {seconds:.3g} s; "
+            f"the limit is {MAX_SECONDS:g} s",
+            CANNOT_SIMULATE.solution,
+        )
+
+
+def _size(count: float) -> str:
+    for unit in ("bytes", "kB", "MB", "GB", "TB", "PB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.3g} EB"

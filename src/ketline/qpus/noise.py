@@ -1,0 +1,260 @@
+"""The noise of a device, built only for what a circuit uses, and kept.
+
+The errors are those of `qiskit_aer.noise.NoiseModel.from_backend` for the whole device: depolarising and
+relaxation errors after gates, relaxation during delays, readout errors. Aer's own functions make them, one
+instruction on one set of qubits at a time.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from qiskit.exceptions import QiskitError
+from qiskit.quantum_info import Kraus, SuperOp
+from qiskit.transpiler import Target
+from qiskit_aer.noise import NoiseModel, QuantumError, ReadoutError, thermal_relaxation_error
+from qiskit_aer.noise.device import basic_device_gate_errors, basic_device_readout_errors
+
+from ketline.errors import INVALID_REQUEST
+from ketline.qpus.reduce import DELAY
+from ketline.units.errors import JobError
+
+if TYPE_CHECKING:
+    from ketline.units.device import Device
+
+Kind = Literal["none", "pauli", "clifford", "kraus"]
+"""What the terms of a noise model are: nothing, Pauli gates, these and resets, or general channels."""
+
+_ORDER: tuple[Kind, ...] = ("none", "pauli", "clifford", "kraus")
+_PAULI = frozenset({"id", "x", "y", "z", "pauli"})
+_CLIFFORD = _PAULI | {"reset", "h", "s", "sdg", "cx", "cz"}
+_KEPT_MODELS = 64
+_KEPT_ERRORS = 20_000
+
+
+class DeviceNoise:
+    """The errors of one device at one calibration."""
+
+    def __init__(self, device: Device) -> None:
+        self._target = device.target
+        self._dt = device.dt_seconds or 1e-9
+        self._errors: OrderedDict[tuple[str, tuple[int, ...]], QuantumError | None] = OrderedDict()
+        self._readout: dict[int, ReadoutError | None] = {}
+        self._channels: OrderedDict[tuple[str, tuple[int, ...]], QuantumError | None] = OrderedDict()
+        self._kinds: dict[tuple[str, tuple[int, ...]], Kind] = {}
+        self._models: OrderedDict[Any, NoiseModel] = OrderedDict()
+
+    def error(self, name: str, qubits: tuple[int, ...]) -> QuantumError | None:
+        """What follows an instruction on physical qubits; None when it is perfect."""
+        key = (name, qubits)
+        if key in self._errors:
+            self._errors.move_to_end(key)
+            return self._errors[key]
+        if name.startswith(DELAY):
+            error = self.relaxation(qubits[0], int(name.removeprefix(DELAY)) * self._dt)
+        else:
+            error = self._gate_error(name, qubits)
+        self._errors[key] = error
+        if len(self._errors) > _KEPT_ERRORS:
+            self._errors.popitem(last=False)
+        return error
+
+    def _gate_error(self, name: str, qubits: tuple[int, ...]) -> QuantumError | None:
+        if name not in self._target or name == "measure":
+            return None
+        places = self._target[name]
+        entry = None if places is None else places.get(qubits)
+        if entry is None:
+            return None
+        alone = Target(num_qubits=self._target.num_qubits, qubit_properties=self._target.qubit_properties)
+        alone.add_instruction(self._target.operation_from_name(name), {qubits: entry}, name=name)
+        with warnings.catch_warnings():
+            # Aer tells of T2 above 2 T1 in the recorded data, which it truncates.
+            warnings.filterwarnings("ignore", module="qiskit_aer.noise")
+            found = basic_device_gate_errors(target=alone)
+        return found[0][2] if found else None
+
+    def relaxation(self, qubit: int, seconds: float) -> QuantumError | None:
+        """What a physical qubit suffers while it waits."""
+        every = self._target.qubit_properties
+        entry = None if every is None else every[qubit]
+        if entry is None or seconds <= 0:
+            return None
+        t1 = float("inf") if entry.t1 is None else entry.t1
+        t2 = min(2 * t1, float("inf") if entry.t2 is None else entry.t2)
+        if t1 == t2 == float("inf"):
+            return None
+        return thermal_relaxation_error(t1, t2, seconds)
+
+    def readout(self, qubit: int) -> ReadoutError | None:
+        """How a physical qubit is misread; None when it is read perfectly."""
+        if qubit not in self._readout:
+            places = self._target.get("measure", None)
+            entry = None if places is None else places.get((qubit,))
+            found: list[Any] = []
+            if entry is not None and entry.error is not None:
+                alone = Target(num_qubits=qubit + 1)
+                alone.add_instruction(self._target.operation_from_name("measure"), {(qubit,): entry})
+                found = basic_device_readout_errors(target=alone)
+            self._readout[qubit] = found[0][1] if found else None
+        return self._readout[qubit]
+
+    def kind(self, uses: Iterable[tuple[str, tuple[int, ...]]]) -> Kind:
+        """What the noise of what a circuit uses is made of."""
+        found: Kind = "none"
+        for name, where in uses:
+            if name == "measure":
+                misread = self.readout(where[0])
+                own: Kind = "none" if misread is None else "pauli"
+            else:
+                own = self._kind(name, where)
+            found = max(found, own, key=_ORDER.index)
+        return found
+
+    def _kind(self, name: str, where: tuple[int, ...]) -> Kind:
+        key = (name, where)
+        if key not in self._kinds:
+            error = self.error(name, where)
+            self._kinds[key] = "none" if error is None else kind(error)
+        return self._kinds[key]
+
+    def model(
+        self, uses: Iterable[tuple[str, tuple[int, ...]]], qubits: tuple[int, ...], channels: bool
+    ) -> NoiseModel:
+        """The noise of what a circuit uses, on its own qubits.
+
+        Args:
+            uses: pairs of a name and physical qubits, as `reduce.Reduced.uses`.
+            qubits: the physical qubit of each of the circuit's qubits.
+            channels: each error as one channel, which is quicker on density matrices; otherwise as the
+                terms that are drawn from, which is quicker on single trajectories.
+        """
+        wanted = frozenset(uses)
+        key = (qubits, wanted, channels)
+        kept = self._models.get(key)
+        if kept is not None:
+            self._models.move_to_end(key)
+            return kept
+        local = {q: i for i, q in enumerate(qubits)}
+        model = NoiseModel()
+        for name, where in sorted(wanted):
+            if name == "measure":
+                misread = self.readout(where[0])
+                if misread is not None:
+                    model.add_readout_error(misread, [local[where[0]]])
+                continue
+            error = self._channel(name, where) if channels else self.error(name, where)
+            if error is not None:
+                model.add_quantum_error(error, name, [local[q] for q in where])
+        self._models[key] = model
+        if len(self._models) > _KEPT_MODELS:
+            self._models.popitem(last=False)
+        return model
+
+    def _channel(self, name: str, where: tuple[int, ...]) -> QuantumError | None:
+        key = (name, where)
+        if key not in self._channels:
+            error = self.error(name, where)
+            self._channels[key] = None if error is None else QuantumError(Kraus(channel(error)))
+            if len(self._channels) > _KEPT_ERRORS:
+                self._channels.popitem(last=False)
+        return self._channels[key]
+
+
+def channel(error: QuantumError) -> SuperOp:
+    """The channel that an error's terms add up to; `SuperOp(error)`, with recurring steps made once."""
+    steps: dict[Any, NDArray[np.complex128]] = {}
+    width = error.num_qubits
+    total = np.zeros((4**width, 4**width), dtype=np.complex128)
+    for circuit, probability in zip(error.circuits, error.probabilities, strict=True):
+        index = {qubit: i for i, qubit in enumerate(circuit.qubits)}
+        matrix: NDArray[np.complex128] | None = None
+        for instruction in circuit.data:
+            operation = instruction.operation
+            where = tuple(index[q] for q in instruction.qubits)
+            key = (operation.name, where, _fingerprint(operation.params))
+            step = steps.get(key)
+            if step is None:
+                step = steps[key] = SuperOp(np.eye(4**width)).compose(SuperOp(operation), list(where)).data
+            matrix = step if matrix is None else step @ matrix
+        total += probability * (np.eye(4**width) if matrix is None else matrix)
+    return SuperOp(total)
+
+
+def _fingerprint(params: Iterable[Any]) -> tuple[Any, ...]:
+    return tuple(value.tobytes() if isinstance(value, np.ndarray) else value for value in params)
+
+
+def _complex(params: Any) -> Any:
+    """Matrices as they stand in JSON, complex numbers as pairs, as arrays."""
+    values = np.asarray(params)
+    if values.dtype == object or values.dtype.kind not in "iufc":
+        raise ValueError("a matrix of numbers is expected")
+    if values.dtype.kind == "c":
+        return values
+    if values.ndim < 3 or values.shape[-1] != 2:
+        raise ValueError("complex numbers are expected as [real, imaginary]")
+    return values[..., 0] + 1j * values[..., 1]
+
+
+def _instruction(entry: Mapping[str, Any]) -> Mapping[str, Any]:
+    if entry["name"] in ("kraus", "unitary"):
+        return {**entry, "params": [_complex(matrix) for matrix in entry["params"]]}
+    return entry
+
+
+def given_model(wire: Mapping[str, Any], qubits: tuple[int, ...]) -> tuple[NoiseModel, Kind]:
+    """A noise model that a user gave (`NoiseModel.to_dict`, in JSON) on a circuit's own qubits.
+
+    Raises:
+        JobError: it isn't a noise model.
+    """
+    local = {q: i for i, q in enumerate(qubits)}
+    names: set[str] = set()
+    try:
+        errors = []
+        for entry in wire["errors"]:
+            entry = dict(entry)
+            places = entry.get("gate_qubits")
+            if places is not None:
+                entry["gate_qubits"] = [
+                    [local[q] for q in place] for place in places if all(q in local for q in place)
+                ]
+                if not entry["gate_qubits"]:
+                    continue
+            if entry["type"] == "qerror":
+                entry["instructions"] = [
+                    [_instruction(step) for step in term] for term in entry["instructions"]
+                ]
+                names.update(step["name"] for term in entry["instructions"] for step in term)
+            errors.append(entry)
+        with warnings.catch_warnings():
+            # The client sends models in the form that this function reads; Aer means to retire it.
+            warnings.filterwarnings("ignore", "from_dict has been deprecated", DeprecationWarning)
+            model = NoiseModel.from_dict({"errors": errors})
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, QiskitError) as error:
+        raise JobError(
+            INVALID_REQUEST.code,
+            f"simulator.noise_model can't be read: {error}",
+            "Send NoiseModel.to_dict() as simulator.noise_model.",
+        ) from error
+    return model, _kind_of(names)
+
+
+def _kind_of(names: Iterable[str]) -> Kind:
+    found = set(names)
+    if not found:
+        return "none"
+    if found <= _PAULI:
+        return "pauli"
+    return "clifford" if found <= _CLIFFORD else "kraus"
+
+
+def kind(error: QuantumError) -> Kind:
+    """What the terms of an error are."""
+    return _kind_of(instruction.operation.name for circuit in error.circuits for instruction in circuit.data)

@@ -1,0 +1,199 @@
+"""A circuit on the few qubits that it touches.
+
+A device has many qubits and a circuit touches few. Qubits on which nothing but barriers and delays happens
+stay in their ground state, and nothing that is measured depends on them, so leaving them out changes no
+distribution. Classical bits and registers stay as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from qiskit.circuit import ControlFlowOp, QuantumCircuit, Qubit
+from qiskit.circuit.library import IGate
+
+from ketline.errors import INVALID_REQUEST
+from ketline.units.errors import JobError
+
+if TYPE_CHECKING:
+    from qiskit.circuit import CircuitInstruction
+
+    from ketline.qpus.schedule import Durations
+
+DELAY = "delay:"
+"""Start of the label that a delay of so many dt carries in a reduced circuit, where it is an identity."""
+
+_SILENT = frozenset({"barrier", "delay"})
+_GATES = """
+    id x y z h s sdg t tdg sx sxdg rx ry rz p r u u1 u2 u3 cx cy cz cp crx cry crz ch ecr swap csx rxx ryy
+    rzz rzx ccx ccz cswap
+"""
+_KNOWN = frozenset(
+    [*_GATES.split(), "measure", "reset", "delay", "barrier", "store", "break_loop", "continue_loop"]
+)
+
+
+@dataclass(slots=True)
+class Reduced:
+    """A circuit on the qubits that it touches.
+
+    ``qubits`` are the physical qubits of the circuit's qubits, ``uses`` the pairs (name, physical qubits)
+    of all its instructions (a delay's name is ``delay:<dt>``) with how often each stands there.
+    ``terminal`` tells that every measurement comes after everything else on its qubit, once, without
+    control flow or resets; ``entangling`` counts the instructions on each pair of physical qubits.
+    """
+
+    circuit: QuantumCircuit
+    qubits: tuple[int, ...]
+    uses: dict[tuple[str, tuple[int, ...]], int]
+    terminal: bool
+    dynamic: bool
+    entangling: dict[tuple[int, int], int] = field(default_factory=dict)
+
+    @property
+    def gates(self) -> int:
+        """Instructions, barriers and those left out not counted."""
+        return sum(self.uses.values())
+
+
+def touched(circuit: QuantumCircuit) -> list[int]:
+    """Indices of the qubits on which something besides barriers and delays happens, in order."""
+    index = {qubit: i for i, qubit in enumerate(circuit.qubits)}
+    found = {index[q] for q in _touched(circuit)}
+    return sorted(found)
+
+
+def _touched(circuit: QuantumCircuit) -> set[Qubit]:
+    found: set[Qubit] = set()
+    for instruction in circuit.data:
+        operation = instruction.operation
+        if operation.name in _SILENT:
+            continue
+        if isinstance(operation, ControlFlowOp):
+            for block in operation.blocks:
+                inner = _touched(block)
+                found.update(
+                    outer
+                    for outer, q in zip(instruction.qubits, block.qubits, strict=True)
+                    if q in inner
+                )  # fmt: skip
+        else:
+            found.update(instruction.qubits)
+    return found
+
+
+class _Reducer:
+    def __init__(self, durations: Durations, noisy: bool) -> None:
+        self.durations = durations
+        self.noisy = noisy
+        self.uses: dict[tuple[str, tuple[int, ...]], int] = {}
+        self.entangling: dict[tuple[int, int], int] = {}
+        self.measured: set[Qubit] = set()
+        self.terminal = True
+        self.dynamic = False
+
+    def fill(
+        self, source: QuantumCircuit, into: QuantumCircuit, qubits: dict[Qubit, Qubit],
+        places: dict[Qubit, int], weight: int, top: bool,
+    ) -> None:  # fmt: skip
+        append = into._append  # noqa: SLF001 - the checks of `append` were made when the circuit was loaded
+        uses, measured = self.uses, self.measured
+        for instruction in source.data:
+            operation = instruction.operation
+            name = operation.name
+            if name == "barrier":
+                continue
+            if isinstance(operation, ControlFlowOp):
+                self.dynamic, self.terminal = True, False
+                self._control_flow(instruction, into, qubits, places, weight)
+                continue
+            if name not in _KNOWN:
+                raise JobError(
+                    INVALID_REQUEST.code,
+                    f"the instruction {name!r} can't be emulated",
+                    "Transpile the circuit for this backend.",
+                )
+            if name == "delay":
+                if not self.noisy or instruction.qubits[0] not in qubits:
+                    continue
+                length = self.durations.delay(operation)
+                if length == 0:
+                    continue
+                where = (places[instruction.qubits[0]],)
+                key = (f"{DELAY}{length}", where)
+                uses[key] = uses.get(key, 0) + weight
+                into.append(IGate(label=key[0]), [qubits[instruction.qubits[0]]], copy=False)
+                continue
+            where = tuple([places[q] for q in instruction.qubits])
+            key = (name, where)
+            uses[key] = uses.get(key, 0) + weight
+            if len(where) == 2:
+                pair = where if where[0] < where[1] else (where[1], where[0])
+                self.entangling[pair] = self.entangling.get(pair, 0) + weight
+            if top:
+                if name == "measure":
+                    if instruction.qubits[0] in measured:
+                        self.terminal = False
+                    measured.add(instruction.qubits[0])
+                elif name == "reset" or not measured.isdisjoint(instruction.qubits):
+                    self.terminal = False
+            append(instruction.replace(qubits=[qubits[q] for q in instruction.qubits]))
+
+    def _control_flow(
+        self, instruction: CircuitInstruction, into: QuantumCircuit, qubits: dict[Qubit, Qubit],
+        places: dict[Qubit, int], weight: int,
+    ) -> None:  # fmt: skip
+        operation = instruction.operation
+        kept = [q for q in instruction.qubits if q in qubits]
+        times = len(operation.params[0]) if operation.name == "for_loop" else 1
+        blocks = []
+        for block in operation.blocks:
+            outer = dict(zip(block.qubits, instruction.qubits, strict=True))
+            inside = [q for q in block.qubits if outer[q] in qubits]
+            small = _like(block, inside)
+            self.fill(
+                block, small, {q: q for q in inside}, {q: places[outer[q]] for q in inside},
+                weight * times, top=False,
+            )  # fmt: skip
+            blocks.append(small)
+        into.append(
+            operation.replace_blocks(blocks), [qubits[q] for q in kept], list(instruction.clbits), copy=False
+        )
+
+
+def _like(circuit: QuantumCircuit, qubits: Iterable[Qubit]) -> QuantumCircuit:
+    """An empty circuit with the classical side of another and only these qubits."""
+    small = QuantumCircuit(
+        list(qubits), list(circuit.clbits), *circuit.cregs, global_phase=0.0,
+        inputs=list(circuit.iter_input_vars()), captures=list(circuit.iter_captures()),
+    )  # fmt: skip
+    for variable in circuit.iter_declared_vars():
+        small.add_uninitialized_var(variable)
+    return small
+
+
+def reduce(circuit: QuantumCircuit, durations: Durations, noisy: bool) -> Reduced:
+    """Put a circuit on the qubits that it touches.
+
+    Delays become identities labelled with their length in dt, so that noise can be bound to them; without
+    noise they are left out.
+
+    Raises:
+        JobError: an instruction can't be emulated.
+    """
+    active = touched(circuit)
+    inside = [Qubit() for _ in active]
+    qubits = {circuit.qubits[q]: new for q, new in zip(active, inside, strict=True)}
+    places = {circuit.qubits[q]: q for q in active}
+    small = _like(circuit, inside)
+    reducer = _Reducer(durations, noisy)
+    reducer.fill(circuit, small, qubits, places, 1, top=True)
+    return Reduced(small, tuple(active), reducer.uses, reducer.terminal, reducer.dynamic, reducer.entangling)
+
+
+def registers(circuit: QuantumCircuit) -> dict[str, list[int]]:
+    """The classical registers by name, as the places of their bits among the circuit's classical bits."""
+    index: dict[Any, int] = {bit: i for i, bit in enumerate(circuit.clbits)}
+    return {register.name: [index[bit] for bit in register] for register in circuit.cregs}
