@@ -192,6 +192,48 @@ CANNOT_LISTEN = _define(
     9115, None, "Can't listen", "The server can't listen on {host} port {port}: {why}.",
     "Choose another address with --host and --port, or end what uses this one.",
 )  # fmt: skip
+NOT_IN_TARGET = _define(
+    1517, None, "Not in the instruction set",
+    "The instruction {name} on qubits {qubits} is not supported by the target system.",
+    "Transform the circuit with generate_preset_pass_manager(backend=backend) first.",
+)  # fmt: skip
+CIRCUIT_REJECTED = _define(
+    1602, None, "Circuit rejected", "{field}: {problem}", "Correct the circuit and submit it again."
+)
+INPUT_NOT_READ = _define(
+    1603, None, "Input can't be read", "{field}: {problem}", "Post what the client's encoder writes."
+)
+LIMIT_EXCEEDED = _define(
+    9401, None, "Limit exceeded", "{what}: {value:,} exceeds the limit of {limit:,}.",
+    "Split the job, or make its circuits shorter.",
+)  # fmt: skip
+OPTION_REFUSED = _define(
+    9402, None, "Option refused", "options.{name}: {problem}", "Change or remove options.{name}."
+)
+TASK_TOO_LONG = _define(
+    9401, None, "Classical work took too long", "{doing} the job took longer than {limit_seconds:g} s.",
+    "Split the job into smaller ones.",
+)  # fmt: skip
+TASK_OUT_OF_MEMORY = _define(
+    9402, None, "Classical work ran out of memory",
+    "{doing} the job wanted more than {limit_bytes} bytes of memory.", "Split the job into smaller ones.",
+)  # fmt: skip
+TASK_FAILED = _define(
+    9403, None, "Classical work failed", "{doing} the job failed: {why}.",
+    "Submit the job again; if it fails again, report the job's id.",
+)  # fmt: skip
+PROGRAM_NOT_FOUND = _define(
+    9404, 404, "Program not found", "There is no program {program!r}; installed are {installed}.",
+    "Use one of the installed programs.",
+)  # fmt: skip
+STORAGE_FAILED = _define(
+    9405, 507, "Nothing stored", "The job could not be stored: {why}.",
+    "Nothing was kept of it. Tell the operator of the server, and submit it again later.",
+)  # fmt: skip
+CALIBRATION_NOT_FOUND = _define(
+    9406, 404, "Calibration not found", "Backend {name!r} has no calibration {calibration_id!r}.",
+    "Leave calibration_id out to use the current one.",
+)  # fmt: skip
 INTERNAL = _define(
     9999, 500, "Internal error", "An internal error happened; nothing was stored.",
     "Send the request again; if it fails again, report the trace id.",

@@ -40,7 +40,7 @@ class Pool:
         self, tasks: Mapping[str, str], *, workers: int, memory_bytes: int, niceness: int = 5
     ) -> None:
         self._tasks = dict(tasks)
-        self._size = workers
+        self.size = workers
         self._memory_bytes = memory_bytes
         self._niceness = niceness
         self._workers: list[_Worker] = []
@@ -50,7 +50,7 @@ class Pool:
 
     def start(self) -> None:
         """Begin to start the workers."""
-        for _ in range(self._size):
+        for _ in range(self.size):
             self._hire()
 
     @property

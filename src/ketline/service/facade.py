@@ -3,9 +3,9 @@
 Reads show only what is durable. Methods that change something return when the change is durable. All raise
 `ketline.errors.KetlineError`; an id that belongs to another instance is treated as unknown.
 
-A server makes one with ``runtime = await ketline.service.runtime.start(settings, data_folder)`` inside its event
-loop and ends it with ``await runtime.stop()``. The command line, which works beside a running server, uses
-`ketline.service.administration.Administration` instead.
+A server makes one with ``runtime = await ketline.service.runtime.start(settings, data_folder)`` inside its
+event loop and ends it with ``await runtime.stop()``. The command line, which works beside a running server,
+uses `ketline.service.administration.Administration` instead.
 """
 
 from __future__ import annotations

@@ -40,4 +40,6 @@ def named(kind: str, name: str) -> uuid.UUID:
 
 def crn(region: str, account: str, instance_id: str) -> str:
     """The name of an instance on the wire (``rest.md`` A.2)."""
-    return f"crn:v1:bluemix:public:quantum-computing:{region}:a/{named('account', account).hex}:{instance_id}::"
+    return (
+        f"crn:v1:bluemix:public:quantum-computing:{region}:a/{named('account', account).hex}:{instance_id}::"
+    )

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
+from ketline.core import codes
 from ketline.core.events import Event
 from ketline.core.model import Job, JobStatus, Mode, Reason, Stage, Workload, WorkloadState
 from ketline.service.clock import as_datetime, maybe_datetime
 from ketline.service.facade import JobView, WorkloadView
-
-Row = Mapping[str, Any]
+from ketline.store.queries import Row
 
 
 @dataclass(slots=True)
@@ -166,6 +165,19 @@ def job_view_from_row(row: Row) -> JobView:
     return job_view(job_from_row(row), record_from_row(row))
 
 
+def progress(workload: Workload) -> str:
+    """What has become of a session or batch, in a word.
+
+    One that was cancelled counts as completed all the same when jobs of it did (``modes.md`` 2.3).
+    """
+    if workload.state in (WorkloadState.OPEN, WorkloadState.INACTIVE):
+        return "pending"
+    if workload.state is not WorkloadState.CLOSED:
+        return "in_progress"
+    cancelled = workload.reason is not None and workload.reason.code == codes.WORKLOAD_CANCELLED
+    return "canceled" if cancelled and not workload.jobs_completed else "completed"
+
+
 def workload_row(workload: Workload) -> dict[str, Any]:
     """All columns of a session or batch."""
     return {
@@ -177,6 +189,7 @@ def workload_row(workload: Workload) -> dict[str, Any]:
         "created_at": workload.created_at,
         "seq": workload.seq,
         "state": workload.state.value,
+        "progress": progress(workload),
         "closed_at": workload.closed_at,
         "usage_seconds": workload.usage_seconds,
         "facts": orjson.dumps(workload).decode(),

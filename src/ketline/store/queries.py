@@ -122,13 +122,10 @@ def unclosed_workloads(connection: sa.Connection) -> Sequence[Row]:
     )
 
 
-def largest_seq(connection: sa.Connection) -> int:
-    """The largest submission number among what is unfinished."""
-    found = [
-        connection.execute(sa.select(sa.func.max(table.c.seq)).where(table.c[end].is_(None))).scalar()
-        for table, end in ((t.jobs, "finished_at"), (t.workloads, "closed_at"))
-    ]
-    return max((int(value) for value in found if value is not None), default=0)
+def last_event_at(connection: sa.Connection) -> float:
+    """When the last event was written down; 0 if there is none (end of the primary key)."""
+    last = sa.select(t.events.c.at).order_by(t.events.c.number.desc()).limit(1)
+    return float(connection.execute(last).scalar() or 0.0)
 
 
 def usage_by_minute(
@@ -251,15 +248,17 @@ def setting(connection: sa.Connection, name: str) -> bytes | None:
 class ItemQuery:
     """Which jobs outside of workloads, sessions and batches of an instance; None means any.
 
-    ``modes`` holds ``job``, ``dedicated``, ``batch``; ``states`` values of ``status`` for jobs and ``state``
-    for the others. ``after`` is the (time, id) of the last item of the page before.
+    ``modes`` holds ``job``, ``dedicated``, ``batch``; ``job_statuses`` are values of ``jobs.status`` and
+    ``progresses`` of ``workloads.progress``. ``after`` is the (time, id) of the last item of the page before,
+    or with ``backwards`` of the first item of the page after.
     """
 
     instance_id: str
     modes: tuple[str, ...] = ("job", "dedicated", "batch")
     job_statuses: tuple[str, ...] | None = None
-    workload_states: tuple[str, ...] | None = None
+    progresses: tuple[str, ...] | None = None
     backend: str | None = None
+    without_backends: tuple[str, ...] = ()
     user_id: str | None = None
     search: str | None = None
     tags: tuple[str, ...] = ()
@@ -330,8 +329,8 @@ def _item_queries(
     # Sessions and batches carry no tags of their own.
     if modes and not wanted.tags:
         query = _common(sa.select(t.workloads).where(t.workloads.c.mode.in_(modes)), t.workloads, wanted)
-        if wanted.workload_states is not None:
-            query = query.where(t.workloads.c.state.in_(wanted.workload_states))
+        if wanted.progresses is not None:
+            query = query.where(t.workloads.c.progress.in_(wanted.progresses))
         if wanted.search:
             query = query.where(t.workloads.c.workload_id.contains(wanted.search, autoescape=True))
         found.append(("workload", t.workloads, t.workloads.c.workload_id, query))
@@ -343,6 +342,8 @@ def _common(query: sa.Select[Any], table: sa.Table, wanted: ItemQuery) -> sa.Sel
     query = query.where(c.instance_id == wanted.instance_id)
     if wanted.backend is not None:
         query = query.where(c.backend == wanted.backend)
+    if wanted.without_backends:
+        query = query.where(c.backend.not_in(wanted.without_backends))
     if wanted.user_id is not None:
         query = query.where(c.user_id == wanted.user_id)
     if wanted.created_after is not None:

@@ -102,6 +102,8 @@ workloads = Table(
     Column("created_at", Double, nullable=False),
     Column("seq", BigInteger, nullable=False),
     Column("state", String(16), nullable=False),
+    # What has become of it: pending, in_progress, completed or canceled.
+    Column("progress", String(16), nullable=False),
     Column("closed_at", Double),
     Column("usage_seconds", Double, nullable=False),
     # All fields of `ketline.core.model.Workload` as a JSON object: its timers, windows and history.

@@ -189,6 +189,7 @@ def upgrade() -> None:
         sa.Column("created_at", sa.Double(), nullable=False),
         sa.Column("seq", sa.BigInteger(), nullable=False),
         sa.Column("state", sa.String(length=16), nullable=False),
+        sa.Column("progress", sa.String(length=16), nullable=False),
         sa.Column("closed_at", sa.Double(), nullable=True),
         sa.Column("usage_seconds", sa.Double(), nullable=False),
         sa.Column("facts", sa.Text(), nullable=False),

@@ -1,0 +1,157 @@
+"""What the command line does in a data folder, beside a server that may be running there.
+
+Changes are seen by a running server within seconds: it looks up keys and instances that it doesn't know, and
+what it knows of a key it asks again after two seconds.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import sqlalchemy as sa
+
+from ketline.config import InstanceSettings, Settings
+from ketline.errors import INSTANCE_NOT_FOUND, INVALID_REQUEST, KetlineError
+from ketline.service import bootstrap, instances, keys
+from ketline.service.data import DataFolder
+from ketline.service.facade import InstanceView, KeyView
+from ketline.service.instances import Instance, Instances
+from ketline.service.keys import Role
+from ketline.store import queries, tables
+from ketline.store.changes import Changes
+from ketline.store.store import Store
+
+
+class Administration:
+    """Keys and instances of a data folder. A folder without a server's data is prepared as at first start.
+
+    Raises:
+        StoreError: the database can't be used.
+    """
+
+    def __init__(self, data_folder: Path, settings: Settings) -> None:
+        data_folder.mkdir(parents=True, exist_ok=True)
+        self._data = DataFolder(data_folder)
+        self._settings = settings
+        self._store = Store(self._data.database_url(settings), failed=lambda _: None, readers=1)
+        try:
+            if self._store.read_now(queries.setting, bootstrap.SIGNING_SECRET) is None:
+                bootstrap.prepare(self._store, settings, self._data, time.time())
+        except BaseException:
+            self._store.close()
+            raise
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self._store.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def administrator_key(self) -> str | None:
+        """The administrator's first key, as long as its file is kept; for `ketline env`."""
+        path = self._data.administrator_key
+        return path.read_text().strip() if path.exists() else None
+
+    def keys(self) -> Sequence[KeyView]:
+        """All keys."""
+        return [keys.key_view(row) for row in self._store.read_now(queries.keys)]
+
+    def create_key(
+        self, user: str, name: str, role: Role = "user", instances: Sequence[str] = ()
+    ) -> tuple[KeyView, str]:
+        """A new key for a user, who is made if there is none of the name; the key itself is shown only now.
+
+        ``instances`` names the instances that it opens; none means all.
+        """
+        if role not in keys.ROLES:
+            raise KetlineError(
+                INVALID_REQUEST, field="role", problem=f"{role!r} isn't one of {', '.join(keys.ROLES)}"
+            )
+        by_name = {view.name: view for view in self.instances()}
+        for wanted in instances:
+            if wanted not in by_name:
+                raise KetlineError(INSTANCE_NOT_FOUND, instance=wanted)
+        now = time.time()
+        changes = Changes()
+        users = {row["name"]: row for row in self._store.read_now(queries.users)}
+        if user in users:
+            user_id, kept = users[user]["user_id"], users[user]["role"]
+            if kept != role:
+                raise KetlineError(
+                    INVALID_REQUEST, field="role", problem=f"the user {user!r} has the role {kept!r} already"
+                )
+        else:
+            user_id = str(uuid.uuid4())
+            changes.call(
+                sa.insert(tables.users).values(user_id=user_id, name=user, role=role, created_at=now)
+            )
+        pepper = self._store.read_now(queries.setting, bootstrap.KEY_PEPPER) or b""
+        key_id, secret, text = keys.make_secret()
+        opened = tuple(by_name[wanted].instance_id for wanted in instances)
+        row = keys.key_row(key_id, user_id, name, keys.hashed(secret, pepper), opened, now)
+        changes.call(sa.insert(tables.keys).values(**row))
+        self._write(changes)
+        made = self._store.read_now(queries.key, key_id)
+        assert made is not None
+        return keys.key_view(made), text
+
+    def revoke_key(self, key_id: str) -> KeyView:
+        """Revoke a key for good; INVALID_REQUEST if there is none."""
+        row = self._store.read_now(queries.key, key_id)
+        if row is None:
+            raise KetlineError(INVALID_REQUEST, field="key", problem=f"there is no key {key_id!r}")
+        if row["revoked_at"] is None:
+            changes = Changes()
+            changes.call(
+                sa.update(tables.keys).where(tables.keys.c.key_id == key_id).values(revoked_at=time.time())
+            )
+            self._write(changes)
+            row = self._store.read_now(queries.key, key_id)
+            assert row is not None
+        return keys.key_view(row)
+
+    def instances(self) -> Sequence[InstanceView]:
+        """All instances with their usage."""
+        now = time.time()
+        known = Instances(self._settings.all_plans(), self._settings.server)
+        for row in self._store.read_now(queries.instances):
+            instance = Instance.from_row(row)
+            known.add(instance)
+            window = known.window_seconds(instance)
+            since = None if window is None else now - window
+            for at, seconds in self._store.read_now(queries.usage_by_minute, instance.instance_id, since):
+                known.count(instance.instance_id, at, seconds)
+        return [known.view(instance, now) for instance in known.all()]
+
+    def create_instance(self, wanted: InstanceSettings) -> InstanceView:
+        """A new instance; INVALID_REQUEST if the name is taken or the plan unknown."""
+        plans = self._settings.all_plans()
+        if wanted.plan not in plans:
+            raise KetlineError(
+                INVALID_REQUEST,
+                field="plan",
+                problem=f"there is no plan {wanted.plan!r}; there are {', '.join(plans)}",
+            )
+        if any(view.name == wanted.name for view in self.instances()):
+            raise KetlineError(
+                INVALID_REQUEST, field="name", problem=f"there is an instance {wanted.name!r} already"
+            )
+        changes = Changes()
+        row = instances.instance_row(wanted, time.time())
+        changes.call(sa.insert(tables.instances).values(**row))
+        self._write(changes)
+        return next(view for view in self.instances() if view.name == wanted.name)
+
+    def _write(self, changes: Changes) -> None:
+        self._store.writer.write(changes).result()

@@ -1,0 +1,49 @@
+"""Takes up what a predecessor left: unfinished jobs, open sessions and batches, usage in the windows."""
+
+from __future__ import annotations
+
+from ketline.core.events import InstanceRegistered, QpuRegistered
+from ketline.service import records
+from ketline.service.backends import Backend
+from ketline.service.engine import Engine
+from ketline.service.instances import Instance, Instances
+from ketline.store import queries
+from ketline.store.store import Store
+
+
+def restore(
+    store: Store, engine: Engine, backends: dict[str, Backend], instances: Instances, seen_at: float
+) -> None:
+    """Tell the core all it needs to go on, and begin what there is to do.
+
+    What is read grows with what is unfinished and with the usage inside the windows, not with the number of
+    finished jobs. ``seen_at`` is when the predecessor last wrote something down (0: there was none).
+    """
+    now = engine.clock.now()
+    for row in store.read_now(queries.instances):
+        instances.add(Instance.from_row(row))
+    usage: list[tuple[str, float, float]] = []
+    for instance in instances.all():
+        window = instances.window_seconds(instance)
+        since = None if window is None else now - window
+        for at, seconds in store.read_now(queries.usage_by_minute, instance.instance_id, since):
+            usage.append((instance.instance_id, at, seconds))
+            instances.count(instance.instance_id, at, seconds)
+    for backend in backends.values():
+        engine.introduce(QpuRegistered(backend.spec))
+    for instance in instances.all():
+        engine.introduce(InstanceRegistered(instances.spec(instance)))
+    jobs = []
+    for row in store.read_now(queries.unfinished_jobs):
+        job, record = records.job_from_row(row), records.record_from_row(row)
+        jobs.append(job)
+        engine.records[job.job_id] = record
+        engine.queue_lengths[job.qpu_id] += 1
+        engine.board.pin_job(records.job_view(job, record))
+    workloads = []
+    for row in store.read_now(queries.unclosed_workloads):
+        workload = records.workload_from_row(row)
+        workloads.append(workload)
+        engine.known_workloads.add(workload.workload_id)
+        engine.board.pin_workload(records.workload_view(workload))
+    engine.perform(engine.scheduler.restore(jobs, workloads, usage, now, seen_at or None), now)

@@ -1,0 +1,283 @@
+"""The live runtime: puts the parts together, starts them, recovers, and stops them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import shutil
+import sys
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from ketline.compute import child
+from ketline.compute.pool import Pool
+from ketline.config import Settings
+from ketline.core.events import InstanceRegistered
+from ketline.core.scheduler import Scheduler
+from ketline.errors import CALIBRATION_NOT_FOUND, INSTANCE_NOT_FOUND, NOT_AUTHORIZED, KetlineError
+from ketline.programs.base import programs
+from ketline.service import backends as backends_of_centre
+from ketline.service import bootstrap, instances, keys, recovery, tasks
+from ketline.service.backends import Backend
+from ketline.service.board import Board
+from ketline.service.clock import Clock
+from ketline.service.data import DataFolder
+from ketline.service.engine import Engine
+from ketline.service.facade import BackendView, InstanceView, KeyView, Principal
+from ketline.service.house import House
+from ketline.service.ids import JobIds
+from ketline.service.instances import Instance, Instances
+from ketline.service.job_door import JobDoor
+from ketline.service.keys import Keyring
+from ketline.service.work import Work
+from ketline.service.workload_door import WorkloadDoor
+from ketline.store import queries
+from ketline.store.files import Files
+from ketline.store.lock import FolderLock
+from ketline.store.store import Store
+
+_log = logging.getLogger(__name__)
+
+FATAL_STATUS = 70
+"""Exit status of a server that can't write any more."""
+
+
+def end_process(error: BaseException) -> None:
+    """What a failed commit does: the core is ahead of the disk, so nothing may be told any more."""
+    sys.stderr.write(
+        f"ketline: the store can't be written ({error}); stopping at once. What was acknowledged is on the "
+        "disk; start the server again when the cause is removed.\n"
+    )
+    sys.stderr.flush()
+    os._exit(FATAL_STATUS)
+
+
+class LiveRuntime(JobDoor, WorkloadDoor):
+    """The one implementation of `ketline.service.facade.Runtime`; made by `start`."""
+
+    def __init__(self, house: House, secret: bytes, lock: FolderLock) -> None:
+        self._house = house
+        self._secret = secret
+        self._lock = lock
+        self._background: set[asyncio.Task[Any]] = set()
+
+    async def stop(self) -> None:
+        """Stop: what was acknowledged is written down, what was running will be run again."""
+        house = self._house
+        for task in self._background:
+            task.cancel()
+        house.engine.close()
+        await house.work.close()
+        await house.pool.close()
+        await house.engine.durable()
+        await asyncio.to_thread(house.store.close)
+        await asyncio.to_thread(house.files.close)
+        self._lock.release()
+
+    def warm_up(self) -> None:
+        """Have every worker make ready what its first job would otherwise wait for."""
+        devices = [str(b.device_path) for b in self._house.backends.values()]
+
+        async def warm() -> None:
+            with contextlib.suppress(Exception):
+                await self._house.pool.run("warm", {"devices": devices}, timeout_seconds=120.0)
+
+        for _ in range(self._house.pool.size):
+            task = asyncio.get_running_loop().create_task(warm())
+            self._background.add(task)
+            task.add_done_callback(self._background.discard)
+
+    # credentials
+
+    async def exchange_key(self, api_key: str) -> Principal:
+        """The owner of an API key; BAD_CREDENTIALS otherwise."""
+        return await self._house.keyring.check(api_key)
+
+    async def instances_of(self, principal: Principal) -> Sequence[InstanceView]:
+        """The instances that the principal may use."""
+        await self._house.keyring.still(principal)
+        await self._look_for_instances()
+        now = self._house.clock.now()
+        return [
+            self._house.instances.view(instance, now)
+            for instance in list(self._house.instances.all())
+            if await self._house.keyring.enter(principal, instance.instance_id) is not None
+        ]
+
+    async def enter(self, principal: Principal, crn: str) -> Principal:
+        """The principal inside an instance; INSTANCE_NOT_FOUND unless the key may use it."""
+        instance = self._house.instances.by_crn(crn)
+        if instance is None:
+            await self._look_for_instances()
+            instance = self._house.instances.by_crn(crn)
+        inside = None
+        if instance is not None:
+            inside = await self._house.keyring.enter(principal, instance.instance_id)
+        if inside is None:
+            raise KetlineError(INSTANCE_NOT_FOUND, instance=crn)
+        return inside
+
+    async def _look_for_instances(self) -> None:
+        """Take up instances that the command line made beside us."""
+        house = self._house
+        for row in await house.store.read(queries.instances):
+            if house.instances.get(row["instance_id"]) is None:
+                instance = Instance.from_row(row)
+                house.instances.add(instance)
+                house.engine.feed(InstanceRegistered(house.instances.spec(instance)))
+
+    async def signing_secret(self) -> bytes:
+        """The secret with which access tokens are signed."""
+        return self._secret
+
+    # backends
+
+    async def backends(self, principal: Principal, include_mocks: bool) -> Sequence[BackendView]:
+        """The backends that the instance may use."""
+        return [self._view(b) for b in self._house.backends_of(principal, mocks=include_mocks)]
+
+    async def backend(self, principal: Principal, name: str) -> BackendView:
+        """One backend; BACKEND_NOT_FOUND."""
+        return self._view(self._house.backend_of(principal, name))
+
+    def _view(self, backend: Backend) -> BackendView:
+        return backend.view(self._house.engine.queue_lengths[backend.name])
+
+    async def configuration(self, principal: Principal, name: str, calibration_id: str | None) -> bytes:
+        """The configuration in wire form."""
+        backend = self._house.backend_of(principal, name)
+        _check_calibration(backend, calibration_id)
+        return backend.configuration
+
+    async def properties(
+        self, principal: Principal, name: str, updated_before: datetime | None, calibration_id: str | None
+    ) -> bytes:
+        """The properties in wire form; ``null`` when there are none."""
+        backend = self._house.backend_of(principal, name)
+        _check_calibration(backend, calibration_id)
+        if updated_before is not None and backend.serial:
+            before = updated_before.timestamp()
+            kept = await self._house.store.read(queries.properties, name, before)
+            if kept is not None:
+                return kept
+        return backend.properties
+
+    # instances
+
+    async def instance(self, principal: Principal) -> InstanceView:
+        """The principal's instance with its usage."""
+        house = self._house
+        return house.instances.view(house.instance_of(principal), house.clock.now())
+
+    async def set_instance_limit(self, principal: Principal, limit_seconds: float | None) -> None:
+        """Change the usage limit."""
+        house = self._house
+        if principal.role == "user":
+            raise KetlineError(NOT_AUTHORIZED, who="This user", action="change the instance's limit")
+        instance = house.instance_of(principal)
+        instance.overrides |= {"limit_seconds": limit_seconds, "limit_was_set": True}
+        house.engine.changes.call(instances.overrides_update(instance))
+        house.engine.feed(InstanceRegistered(house.instances.spec(instance)))
+        await house.engine.durable()
+
+    # administration
+
+    async def keys(self, principal: Principal) -> Sequence[KeyView]:
+        """The API keys that the principal may see."""
+        owner = None if principal.role == "administrator" else principal.user_id
+        return [keys.key_view(row) for row in await self._house.store.read(queries.keys, owner)]
+
+    async def health(self) -> dict[str, Any]:
+        """Whether the runtime can do its work, and the state of its parts."""
+        house = self._house
+        return {
+            "status": "ok",
+            "workers": house.pool.facts,
+            "qpus": {
+                name: {**facts, "status": house.backends[name].mode.value}
+                for name, facts in house.work.machines.facts.items()
+            },
+            "jobs": {"unfinished": len(house.engine.scheduler.jobs)},
+            "workloads": {"open": len(house.engine.scheduler.workloads)},
+        }
+
+
+def _check_calibration(backend: Backend, calibration_id: str | None) -> None:
+    if calibration_id is not None and calibration_id != backend.device.calibration_id:
+        raise KetlineError(CALIBRATION_NOT_FOUND, name=backend.name, calibration_id=calibration_id)
+
+
+async def start(
+    settings: Settings, data_folder: Path, *, failed: Callable[[BaseException], None] = end_process
+) -> LiveRuntime:
+    """Start a runtime over a data folder. Workers and QPUs come up in the background; jobs wait for them.
+
+    ``failed`` is called, in a thread, when the store can't be written any more.
+
+    Raises:
+        FolderTaken: another server works in the folder.
+        StoreError: the database or the file store can't be used.
+        ConfigError: the settings name something that doesn't exist.
+    """
+    data = DataFolder(data_folder)
+    lock = FolderLock(data.root)
+    with contextlib.ExitStack() as undo:
+        undo.callback(lock.release)
+        child.preload(tasks.PRELOAD)
+        store = Store(data.database_url(settings), failed)
+        undo.callback(store.close)
+        files = Files(data.files_url(settings))
+        undo.callback(files.close)
+        seen_at = store.read_now(queries.last_event_at)
+        clock = Clock(not_before=seen_at)
+        bootstrap.prepare(store, settings, data, clock.now())
+        backends = backends_of_centre.load(settings.qpus, data.qpus)
+        _clear(data.scratch)
+        board = Board()
+        engine = Engine(Scheduler(), clock, store.writer, board)
+        known_instances = Instances(settings.all_plans(), settings.server)
+        workers = settings.compute.workers or min(8, max(2, os.cpu_count() or 1))
+        pool = Pool(tasks.TASKS, workers=workers, memory_bytes=settings.compute.memory_bytes)
+        work = Work(engine, pool, files, backends, known_instances, settings.compute, data.scratch)
+        engine.performer = work
+        work.machines.start()
+        pool.start()
+        recovery.restore(store, engine, backends, known_instances, seen_at)
+        _keep_first_properties(store, work, backends)
+        house = House(
+            settings=settings,
+            clock=clock,
+            store=store,
+            files=files,
+            board=board,
+            engine=engine,
+            pool=pool,
+            work=work,
+            backends=backends,
+            instances=known_instances,
+            keyring=Keyring(store, clock, store.read_now(queries.setting, bootstrap.KEY_PEPPER) or b""),
+            job_ids=JobIds(),
+            programs=frozenset(programs()),
+        )
+        secret = store.read_now(queries.setting, bootstrap.SIGNING_SECRET) or b""
+        runtime = LiveRuntime(house, secret, lock)
+        await engine.durable()
+        runtime.warm_up()
+        undo.pop_all()
+    return runtime
+
+
+def _clear(scratch: Path) -> None:
+    if scratch.exists():
+        shutil.rmtree(scratch)
+    scratch.mkdir(parents=True)
+
+
+def _keep_first_properties(store: Store, work: Work, backends: dict[str, Backend]) -> None:
+    for backend in backends.values():
+        if backend.serial and store.read_now(queries.properties, backend.name, None) is None:
+            work.machines.keep_properties(backend)

@@ -1,0 +1,155 @@
+"""The tasks of compute workers: what programs and drivers do for a job outside of the QPU.
+
+This module is loaded by the fork server; it and what it imports is what every worker finds ready. User bytes
+are opened here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import time
+from pathlib import Path
+from typing import Any
+
+from ketline.config import QpuSettings
+from ketline.programs import base as programs
+from ketline.programs.base import Limits, Prepared, Program, ProgramContext
+from ketline.qpus.driver import DriverType, driver_type
+from ketline.units import serial
+from ketline.units.device import Device
+
+TASKS = {
+    "prepare": "ketline.service.tasks:prepare",
+    "finalize": "ketline.service.tasks:finalize",
+    "simulate": "ketline.service.tasks:simulate",
+    "warm": "ketline.service.tasks:warm",
+}
+"""All that a worker can be asked to do."""
+
+PRELOAD = (
+    "qiskit",
+    "qiskit.qpy",
+    "qiskit.transpiler",
+    "qiskit.quantum_info",
+    "qiskit_aer",
+    "samplomatic",
+    "qiskit_ibm_runtime.utils.backend_converter",
+    "ketline.service.tasks",
+)
+"""What the fork server loads before it makes its first child."""
+
+UNIT, STATE, OUTCOME, RESULT, LOG = "unit", "state", "outcome", "result", "log"
+
+
+@functools.cache
+def _program(program_id: str) -> Program:
+    return programs.program(program_id)
+
+
+@functools.cache
+def _driver(name: str) -> DriverType:
+    return driver_type(name)
+
+
+@functools.lru_cache(maxsize=32)
+def _device_at(path: str, _changed: int) -> Device:
+    return Device.read(Path(path))
+
+
+def _device(path: str) -> Device:
+    return _device_at(path, Path(path).stat().st_mtime_ns)
+
+
+def _context(args: dict[str, Any]) -> ProgramContext:
+    cache = args["cache_folder"]
+    if cache is not None:
+        Path(cache).mkdir(parents=True, exist_ok=True)
+    return ProgramContext(
+        device=_device(args["device"]),
+        limits=Limits(max_decompressed_bytes=args["max_decompressed_bytes"]),
+        simulator=args["simulator"],
+        mock=args["mock"],
+        in_session=args["in_session"],
+        cache_folder=None if cache is None else Path(cache),
+    )
+
+
+def prepare(args: dict[str, Any]) -> dict[str, Any]:
+    """Read the payload, expand it, and have the driver admit it: files ``unit`` and ``state``."""
+    folder = Path(args["folder"])
+    folder.mkdir(parents=True, exist_ok=True)
+    with _logging(folder, args["log_level"]):
+        context = _context(args)
+        params = programs.open_params(Path(args["payload"]).read_bytes(), context.limits)
+        prepared = _program(args["program"]).prepare(params, context)
+        return _keep(prepared, args, context)
+
+
+def finalize(args: dict[str, Any]) -> dict[str, Any]:
+    """Turn state and outcome into the result's file, or into another round's ``unit`` and ``state``."""
+    folder = Path(args["folder"])
+    with _logging(folder, args["log_level"]):
+        context = _context(args)
+        state = (folder / STATE).read_bytes()
+        outcome = serial.read_outcome(folder / OUTCOME)
+        step = _program(args["program"]).finalize(state, outcome, context)
+        if isinstance(step, Prepared):
+            return _keep(step, args, context)
+        serial.write(folder / RESULT, step.body)
+        return {"result_bytes": len(step.body)}
+
+
+def _keep(prepared: Prepared, args: dict[str, Any], context: ProgramContext) -> dict[str, Any]:
+    folder = Path(args["folder"])
+    settings = QpuSettings.model_validate(args["settings"])
+    prepared.unit.mock = context.mock
+    admission = _driver(settings.driver).admit(prepared.unit, context.device, settings)
+    serial.write_unit(folder / UNIT, prepared.unit)
+    serial.write(folder / STATE, prepared.state)
+    return {"estimate_seconds": admission.qpu_seconds}
+
+
+def simulate(args: dict[str, Any]) -> dict[str, Any]:
+    """Run a unit here, for backends without a queue: simulators and dry runs."""
+    folder = Path(args["folder"])
+    settings = QpuSettings.model_validate(args["settings"])
+    unit = serial.read_unit(folder / UNIT)
+    began = time.monotonic()
+    driver = _driver(settings.driver)(_device(args["device"]), settings)
+    handle = driver.start(unit)
+    while driver.poll(handle).state != "done":
+        pass
+    serial.write_outcome(folder / OUTCOME, driver.outcome(handle))
+    return {"qpu_seconds": time.monotonic() - began}
+
+
+def warm(args: dict[str, Any]) -> dict[str, Any]:
+    """Make ready what the first job on each device would otherwise wait for."""
+    for path in args["devices"]:
+        _ = _device(path).target
+    return {}
+
+
+class _logging:  # noqa: N801 - a context manager by another name
+    """Writes what is logged during a task, from the job's level on, to the job's log."""
+
+    def __init__(self, folder: Path, level: str) -> None:
+        self._path = folder / LOG
+        self._level = logging.getLevelName(level.upper())
+        self._handler: logging.Handler | None = None
+
+    def __enter__(self) -> None:
+        self._handler = logging.FileHandler(self._path, delay=True, encoding="utf-8")
+        self._handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        root = logging.getLogger()
+        self._before = root.level
+        root.setLevel(self._level if isinstance(self._level, int) else logging.WARNING)
+        root.addHandler(self._handler)
+
+    def __exit__(self, *_: object) -> None:
+        assert self._handler is not None
+        root = logging.getLogger()
+        root.removeHandler(self._handler)
+        root.setLevel(self._before)
+        self._handler.close()

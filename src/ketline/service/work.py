@@ -1,0 +1,260 @@
+"""Does what the core says for jobs: prepares, runs, finalizes, stops; and tells the core what came of it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import shutil
+from collections.abc import Coroutine, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from ketline import errors
+from ketline.compute.failures import TaskFailure, TaskFaulted, TaskOutOfMemory, TaskTimedOut
+from ketline.compute.pool import Pool
+from ketline.config import ComputeSettings
+from ketline.core.events import (
+    Event,
+    JobFailed,
+    JobFinalized,
+    JobLocked,
+    JobPrepared,
+    JobReleased,
+    JobStopped,
+)
+from ketline.core.model import Failure, FailureKind, Job, Mode, Reason, Stage, UsageLine
+from ketline.service import tasks
+from ketline.service.backends import Backend
+from ketline.service.engine import Engine
+from ketline.service.instances import Instances
+from ketline.service.machines import Machines
+from ketline.service.records import JobRecord
+from ketline.store.files import FileKind, Files
+from ketline.units.errors import JobError
+
+_log = logging.getLogger(__name__)
+
+
+class Work:
+    """The performer of a live centre."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        pool: Pool,
+        files: Files,
+        backends: Mapping[str, Backend],
+        instances: Instances,
+        settings: ComputeSettings,
+        scratch: Path,
+    ) -> None:
+        self._engine = engine
+        self._pool = pool
+        self._files = files
+        self._backends = backends
+        self._instances = instances
+        self._settings = settings
+        self._scratch = scratch
+        self._doing: dict[str, asyncio.Task[None]] = {}
+        self._tidying: set[asyncio.Task[None]] = set()
+        self._sweeper = ThreadPoolExecutor(1, thread_name_prefix="ketline-sweeper")
+        self.machines = Machines(self, engine, backends)
+
+    # what the core says
+
+    def prepare(self, job: Job, record: JobRecord) -> None:
+        """Prepare a job in a worker."""
+        self._begin(job, self._prepare(job, record))
+
+    def run(self, job: Job, record: JobRecord, qpu_id: str) -> None:
+        """Run a prepared job on its QPU, or in a worker when the backend has no queue."""
+        folder = self._folder(job, record)
+        if self._backends[qpu_id].serial:
+            self.machines.run(qpu_id, job.job_id, folder / tasks.UNIT, folder / tasks.OUTCOME)
+        else:
+            self._begin(job, self._simulate(job, record))
+
+    def finalize(self, job: Job, record: JobRecord) -> None:
+        """Finalize a job in a worker."""
+        self._begin(job, self._finalize(job, record))
+
+    def stop(self, job_id: str, qpu_id: str) -> None:
+        """Stop a job on its QPU."""
+        if self._backends[qpu_id].serial:
+            self.machines.stop(qpu_id, job_id)
+        elif self._give_up(job_id):
+            self._engine.feed(JobStopped(job_id, self._locked_seconds(job_id)))
+
+    def abandon(self, job_id: str) -> None:
+        """Drop a settled job's classical work."""
+        self._give_up(job_id)
+
+    def settled(self, job: Job, record: JobRecord) -> None:
+        """Tidy up after a job whose end is durable."""
+        self._give_up(job.job_id)
+        self._spawn(self._tidy(job, record))
+
+    def calibrate(self, qpu_id: str) -> None:
+        """Calibrate a QPU."""
+        self.machines.calibrate(qpu_id)
+
+    def billed(self, line: UsageLine) -> None:
+        """Count a line of the ledger for the instance's usage."""
+        self._instances.count(line.instance_id, line.ended_at, line.seconds)
+
+    async def close(self) -> None:
+        """Stop everything; nothing of it is told to the core."""
+        doing = [*self._doing.values(), *self._tidying]
+        for task in doing:
+            task.cancel()
+        await asyncio.gather(*doing, return_exceptions=True)
+        await self.machines.close()
+        self._sweeper.shutdown()
+
+    # classical work
+
+    def _folder(self, job: Job, record: JobRecord) -> Path:
+        return self._scratch / f"{job.job_id}.{record.attempt}"
+
+    def _begin(self, job: Job, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._doing[job.job_id] = task
+        task.add_done_callback(lambda done: self._done(job.job_id, done))
+
+    def _done(self, job_id: str, task: asyncio.Task[None]) -> None:
+        if self._doing.get(job_id) is task:
+            del self._doing[job_id]
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.error("job %s: the service failed", job_id, exc_info=error)
+
+    def _give_up(self, job_id: str) -> bool:
+        task = self._doing.pop(job_id, None)
+        if task is None or task.done() or task is asyncio.current_task():
+            return False
+        task.cancel()
+        return True
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tidying.add(task)
+        task.add_done_callback(self._tidying.discard)
+
+    def _args(self, job: Job, record: JobRecord) -> dict[str, Any]:
+        backend = self._backends[job.qpu_id]
+        workload = self._engine.scheduler.workloads.get(job.workload_id or "")
+        cache = None if workload is None else self._scratch / f"cache.{workload.workload_id}"
+        return {
+            "program": job.program,
+            "folder": str(self._folder(job, record)),
+            "device": str(backend.device_path),
+            "settings": backend.settings.model_dump(mode="json"),
+            "simulator": backend.settings.simulator,
+            "mock": backend.mock,
+            "in_session": workload is not None and workload.mode is Mode.SESSION,
+            "cache_folder": None if cache is None else str(cache),
+            "max_decompressed_bytes": self._settings.max_decompressed_bytes,
+            "log_level": record.log_level,
+        }
+
+    async def _prepare(self, job: Job, record: JobRecord) -> None:
+        args = self._args(job, record)
+
+        async def work() -> Event:
+            local = self._files.local_path(FileKind.PAYLOAD, job.job_id)
+            if local is None:
+                folder = self._folder(job, record)
+                await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
+                local = folder / "payload"
+                await self._files.fetch(FileKind.PAYLOAD, job.job_id, local)
+            args["payload"] = str(local)
+            answer = await self._pool.run("prepare", args, timeout_seconds=self._settings.prepare_seconds)
+            return JobPrepared(job.job_id, answer["estimate_seconds"])
+
+        self._tell(job, Stage.PREPARING, await _outcome(job, "preparing", work()))
+
+    async def _simulate(self, job: Job, record: JobRecord) -> None:
+        self._engine.feed(JobLocked(job.job_id))
+
+        async def work() -> Event:
+            # The core stops it when its limit is reached; a worker that hangs is killed a little later.
+            longest = job.limit_seconds + 60.0
+            args = self._args(job, record)
+            answer = await self._pool.run("simulate", args, timeout_seconds=longest)
+            return JobReleased(job.job_id, answer["qpu_seconds"])
+
+        event = await _outcome(job, "running", work())
+        if isinstance(event, JobFailed):
+            event = JobFailed(job.job_id, event.failure, self._locked_seconds(job.job_id))
+        self._tell(job, Stage.ON_QPU, event)
+
+    async def _finalize(self, job: Job, record: JobRecord) -> None:
+        async def work() -> Event:
+            answer = await self._pool.run(
+                "finalize",
+                self._args(job, record),
+                timeout_seconds=self._settings.finalize_seconds,
+                first=True,
+            )
+            if "result_bytes" not in answer:
+                return JobPrepared(job.job_id, answer["estimate_seconds"])
+            result = self._folder(job, record) / tasks.RESULT
+            record.result_bytes = await self._files.adopt(FileKind.RESULT, job.job_id, result)
+            return JobFinalized(job.job_id)
+
+        self._tell(job, Stage.FINALIZING, await _outcome(job, "finalizing", work()))
+
+    def _tell(self, job: Job, stage: Stage, event: Event) -> None:
+        """Tell the core, unless the job has moved on without us."""
+        if self._engine.scheduler.jobs.get(job.job_id) is not job or job.stage is not stage:
+            return
+        if self._doing.get(job.job_id) is asyncio.current_task():
+            # What the core says next for this job begins a task of its own.
+            del self._doing[job.job_id]
+        self._engine.feed(event)
+
+    def _locked_seconds(self, job_id: str) -> float:
+        job = self._engine.scheduler.jobs.get(job_id)
+        if job is None or job.locked_at is None:
+            return 0.0
+        return max(0.0, self._engine.clock.now() - job.locked_at)
+
+    async def _tidy(self, job: Job, record: JobRecord) -> None:
+        folder = self._folder(job, record)
+        loop = asyncio.get_running_loop()
+        log = folder / tasks.LOG
+        if record.attempt:
+            if await loop.run_in_executor(self._sweeper, log.exists):
+                await self._files.adopt(FileKind.LOG, job.job_id, log)
+            await loop.run_in_executor(self._sweeper, lambda: shutil.rmtree(folder, ignore_errors=True))
+        if record.private:
+            await self._files.drop(FileKind.PAYLOAD, job.job_id)
+
+
+async def _outcome(job: Job, doing: str, work: Coroutine[Any, Any, Event]) -> Event:
+    """What a piece of classical work came to, as an event."""
+    try:
+        return await work
+    except JobError as error:
+        failure = Failure(Reason(error.code, error.message, error.solution), FailureKind.USER)
+    except TaskTimedOut as error:
+        failure = _failure(
+            errors.TASK_TOO_LONG, FailureKind.USER, doing=doing.capitalize(), limit_seconds=error.seconds
+        )
+    except TaskOutOfMemory as error:
+        failure = _failure(
+            errors.TASK_OUT_OF_MEMORY,
+            FailureKind.USER,
+            doing=doing.capitalize(),
+            limit_bytes=error.memory_bytes,
+        )
+    except (TaskFailure, OSError) as error:
+        details = error.details if isinstance(error, TaskFaulted) else str(error)
+        _log.error("job %s: %s: %s", job.job_id, doing, details)
+        failure = _failure(errors.TASK_FAILED, FailureKind.SYSTEM, doing=doing.capitalize(), why=str(error))
+    return JobFailed(job.job_id, failure)
+
+
+def _failure(kind: errors.ErrorKind, whose: FailureKind, **fields: object) -> Failure:
+    reason = Reason(kind.code, kind.message.format(**fields), kind.solution.format(**fields))
+    return Failure(reason, whose)
