@@ -22,8 +22,8 @@ during a run.
     - ``{"is": "failed", "job": ID, "at": T, "qpu_seconds": S, "kind": "user" | "system", "code": N,
       "message": …, "solution": …}``: S counts from ``locked``
 
-    A second ``run`` before that answer is a fault of the parent: it is answered by ``failed`` of kind
-    ``system`` with ``qpu_seconds`` 0 for the second job, and the first goes on.
+    A ``run`` before that answer, or during a calibration, is a fault of the parent: it is answered by
+    ``failed`` of kind ``system`` with ``qpu_seconds`` 0 for the new job, and what runs goes on.
 ``{"do": "adopt", "job": ID, "handle": H, "outcome": PATH, "locked_at": T}``
     Go on with a unit that an earlier process started, for drivers whose machines outlive the process.
     Answered as ``run`` is; a handle that the driver doesn't know (the emulator's never survive) is answered
@@ -59,6 +59,7 @@ import json
 import os
 import resource
 import time
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -87,6 +88,14 @@ class _Job:
         self.told_at = time.monotonic()
 
 
+@dataclass(frozen=True, slots=True)
+class _Calibration:
+    key: str
+    path: Path
+    started: float
+    until: float
+
+
 class Host:
     """The main loop of a QPU's process: reads messages between the slices of a run.
 
@@ -101,6 +110,8 @@ class Host:
         self._driver = driver
         self._settings = settings
         self._running: _Job | None = None
+        self._calibrating: _Calibration | None = None
+        self._started = 0.0
         self._over = False
 
     def serve(self) -> None:
@@ -108,18 +119,28 @@ class Host:
         self._tell("ready", qpu=self._settings.name, pid=os.getpid())
         while not self._over:
             try:
-                while not self._over and self._connection.poll(0 if self._running else None):
+                while not self._over and self._connection.poll(self._patience()):
                     self._take(json.loads(self._connection.recv_bytes()))
             except (EOFError, OSError):
                 self._over = True
             if self._running is not None and not self._over:
                 self._slice(self._running)
+            if self._calibrating is not None and time.monotonic() >= self._calibrating.until:
+                self._calibrated(self._calibrating)
         if self._running is not None and self._running.handle is not None:
             self._driver.stop(self._running.handle)
 
-    def _tell(self, kind: str, **facts: Any) -> None:
+    def _patience(self) -> float | None:
+        """How long to wait for a message; None: for ever."""
+        if self._running is not None:
+            return 0.0
+        if self._calibrating is not None:
+            return max(0.0, self._calibrating.until - time.monotonic())
+        return None
+
+    def _tell(self, what: str, /, **facts: Any) -> None:
         try:
-            self._connection.send_bytes(json.dumps({"is": kind, **facts}).encode())
+            self._connection.send_bytes(json.dumps({"is": what, **facts}).encode())
         except (BrokenPipeError, ConnectionResetError):
             self._over = True
 
@@ -143,13 +164,12 @@ class Host:
                 raise ValueError(f"the parent sent a message that isn't in the protocol: {other!r}")
 
     def _run(self, job: str, unit_path: Path, outcome: Path) -> None:
-        if self._running is not None:
-            why = f"it is running the job {self._running.job}"
-            self._failed(job, 0.0, "system", QPU_FAULT.code, self._fault(why), QPU_FAULT.solution)
+        busy = self._busy()
+        if busy:
+            self._failed(job, 0.0, "system", QPU_FAULT.code, self._fault(busy), QPU_FAULT.solution)
             return
         self._running = running = _Job(job, outcome, time.time())
-        started = time.monotonic()
-        self._started = started
+        self._started = time.monotonic()
         try:
             running.handle = self._driver.start(read_unit(unit_path))
         except Exception as error:  # noqa: BLE001 - whatever the unit does must fail the job, not the QPU
@@ -237,20 +257,28 @@ class Host:
         return time.monotonic() - self._started
 
     def _calibrate(self, key: str, path: Path) -> None:
+        busy = self._busy()
+        if busy:
+            self._tell("calibrated", key=key, ok=False, message=busy)
+            return
         started = time.monotonic()
-        if self._running is not None:
-            self._tell("calibrated", key=key, ok=False, message=f"the job {self._running.job} is running")
-            return
+        self._calibrating = _Calibration(key, path, started, started + self._settings.calibration_seconds)
+
+    def _calibrated(self, calibration: _Calibration) -> None:
+        self._calibrating = None
         try:
-            while (left := started + self._settings.calibration_seconds - time.monotonic()) > 0:
-                time.sleep(min(left, 0.05))
-                if self._connection.poll(0):
-                    break
-            self._driver.calibrate(time.time()).write(path)
+            self._driver.calibrate(time.time()).write(calibration.path)
         except (OSError, DriverError) as error:
-            self._tell("calibrated", key=key, ok=False, message=str(error))
+            self._tell("calibrated", key=calibration.key, ok=False, message=str(error))
             return
-        self._tell("calibrated", key=key, ok=True, at=time.time(), seconds=time.monotonic() - started)
+        seconds = time.monotonic() - calibration.started
+        self._tell("calibrated", key=calibration.key, ok=True, at=time.time(), seconds=seconds)
+
+    def _busy(self) -> str:
+        """What keeps the QPU from taking something else; empty when nothing does."""
+        if self._running is not None:
+            return f"it is running the job {self._running.job}"
+        return "" if self._calibrating is None else "it is being calibrated"
 
     def _health(self, key: str) -> None:
         found = self._driver.health()

@@ -121,16 +121,15 @@ class _Reducer:
                 length = self.durations.delay(operation)
                 if length == 0:
                     continue
-                where = (places[instruction.qubits[0]],)
-                key = (f"{DELAY}{length}", where)
-                uses[key] = uses.get(key, 0) + weight
-                into.append(IGate(label=key[0]), [qubits[instruction.qubits[0]]], copy=False)
+                waiting = (f"{DELAY}{length}", (places[instruction.qubits[0]],))
+                uses[waiting] = uses.get(waiting, 0) + weight
+                into.append(IGate(label=waiting[0]), [qubits[instruction.qubits[0]]], copy=False)
                 continue
             where = tuple([places[q] for q in instruction.qubits])
             key = (name, where)
             uses[key] = uses.get(key, 0) + weight
             if len(where) == 2:
-                pair = where if where[0] < where[1] else (where[1], where[0])
+                pair = (min(where), max(where))
                 self.entangling[pair] = self.entangling.get(pair, 0) + weight
             if top:
                 if name == "measure":

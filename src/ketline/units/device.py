@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -90,7 +89,7 @@ class Device:
         )
         unfinished = path.with_name(path.name + ".part")
         unfinished.write_text(body, encoding="utf-8")
-        os.replace(unfinished, path)
+        unfinished.replace(path)
 
     @classmethod
     def read(cls, path: Path) -> Device:

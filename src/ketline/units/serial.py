@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -24,7 +23,11 @@ if TYPE_CHECKING:
     from qiskit.circuit import QuantumCircuit
 
 _MAGIC = b"KTL1"
-_KINDS = {"f8": np.dtype("<f8"), "u1": np.dtype("u1"), "c16": np.dtype("<c16")}
+_KINDS: dict[str, np.dtype[Any]] = {
+    "f8": np.dtype("<f8"),
+    "u1": np.dtype("u1"),
+    "c16": np.dtype("<c16"),
+}
 _UNIT_FACTS = (
     "meas_level", "init_qubits", "rep_delay_seconds", "seed", "noise", "idle_noise", "mock",
     "scheduler_timing", "stretch_values", "simulator", "allow_approximation",
@@ -57,7 +60,7 @@ class _Writer:
         if kind is None:
             raise FormatError(f"arrays of {values.dtype} have no place in a unit of work")
         whole = np.ascontiguousarray(values)
-        blob = memoryview(whole.reshape(-1).view(np.uint8)) if whole.size else b""
+        blob = whole.tobytes()
         return [self.add(blob), kind, list(values.shape)]
 
     def bytes(self, header: dict[str, Any]) -> bytes:
@@ -214,7 +217,7 @@ def write(path: Path, data: bytes) -> None:
     """Write a file completely or not at all."""
     unfinished = path.with_name(path.name + ".part")
     unfinished.write_bytes(data)
-    os.replace(unfinished, path)
+    unfinished.replace(path)
 
 
 def write_unit(path: Path, unit: WorkUnit) -> None:
