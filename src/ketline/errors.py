@@ -211,27 +211,27 @@ OPTION_REFUSED = _define(
     9402, None, "Option refused", "options.{name}: {problem}", "Change or remove options.{name}."
 )
 TASK_TOO_LONG = _define(
-    9401, None, "Classical work took too long", "{doing} the job took longer than {limit_seconds:g} s.",
+    9701, None, "Classical work took too long", "{doing} the job took longer than {limit_seconds:g} s.",
     "Split the job into smaller ones.",
 )  # fmt: skip
 TASK_OUT_OF_MEMORY = _define(
-    9402, None, "Classical work ran out of memory",
+    9702, None, "Classical work ran out of memory",
     "{doing} the job wanted more than {limit_bytes} bytes of memory.", "Split the job into smaller ones.",
 )  # fmt: skip
 TASK_FAILED = _define(
-    9403, None, "Classical work failed", "{doing} the job failed: {why}.",
+    9703, None, "Classical work failed", "{doing} the job failed: {why}.",
     "Submit the job again; if it fails again, report the job's id.",
 )  # fmt: skip
 PROGRAM_NOT_FOUND = _define(
-    9404, 404, "Program not found", "There is no program {program!r}; installed are {installed}.",
+    9704, 404, "Program not found", "There is no program {program!r}; installed are {installed}.",
     "Use one of the installed programs.",
 )  # fmt: skip
 STORAGE_FAILED = _define(
-    9405, 507, "Nothing stored", "The job could not be stored: {why}.",
+    9705, 507, "Nothing stored", "The job could not be stored: {why}.",
     "Nothing was kept of it. Tell the operator of the server, and submit it again later.",
 )  # fmt: skip
 CALIBRATION_NOT_FOUND = _define(
-    9406, 404, "Calibration not found", "Backend {name!r} has no calibration {calibration_id!r}.",
+    9706, 404, "Calibration not found", "Backend {name!r} has no calibration {calibration_id!r}.",
     "Leave calibration_id out to use the current one.",
 )  # fmt: skip
 INTERNAL = _define(
