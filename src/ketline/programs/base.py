@@ -28,16 +28,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import orjson
 
-from ketline.units.errors import JobError
+from ketline.programs.failures import unreadable
 
 if TYPE_CHECKING:
     from ketline.units.device import Device
     from ketline.units.work import Outcome, WorkUnit
 
 GROUP = "ketline.programs"
-
-INPUT_NOT_PARSED = 1603
-"""Reason code of a payload that can't be read (``modes.md`` 1.5)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,9 +133,9 @@ def program(program_id: str) -> Program:
     """
     found = programs()
     if program_id not in found:
-        raise JobError(
-            INPUT_NOT_PARSED,
-            f"program_id: there is no program {program_id!r}; installed are {', '.join(sorted(found))}.",
+        raise unreadable(
+            "program_id",
+            f"there is no program {program_id!r}; installed are {', '.join(sorted(found))}.",
             "Use a client whose program is installed here.",
         )
     made: Program = found[program_id].load()()
@@ -154,11 +151,9 @@ def open_params(raw: bytes, limits: Limits) -> Params:
     try:
         tree = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
-        raise JobError(INPUT_NOT_PARSED, f"params: not JSON: {error}", "Post a JSON object.") from None
+        raise unreadable("params", f"not JSON: {error}", "Post a JSON object.") from None
     if not isinstance(tree, dict):
-        raise JobError(
-            INPUT_NOT_PARSED, f"params: {type(tree).__name__} instead of an object.", "Post a JSON object."
-        )
+        raise unreadable("params", f"{type(tree).__name__} instead of an object.", "Post a JSON object.")
     _check_depth(tree, limits.max_depth)
     return Params(raw, tree)
 
@@ -174,9 +169,7 @@ def _check_depth(tree: dict[str, Any], max_depth: int) -> None:
         ]
         if not level:
             return
-    raise JobError(
-        INPUT_NOT_PARSED, f"params: nested more than {max_depth} deep.", "Send a flatter structure."
-    )
+    raise unreadable("params", f"nested more than {max_depth} deep.", "Send a flatter structure.")
 
 
 def size_of(shape: tuple[int, ...]) -> int:

@@ -1,45 +1,42 @@
-"""How programs say what is wrong with a job: one function a kind, so that codes are written once.
-
-Codes are those of `ketline.errors`; their meaning follows ``rest.md`` G where it is known.
-"""
+"""How programs say what is wrong with a job: one function a kind, codes and words from `ketline.errors`."""
 
 from __future__ import annotations
 
+from ketline.errors import (
+    CIRCUIT_REJECTED,
+    INPUT_NOT_READ,
+    LIMIT_EXCEEDED,
+    NOT_IN_TARGET,
+    OPTION_REFUSED,
+    ErrorKind,
+)
 from ketline.units.errors import JobError
 
-UNREADABLE = 1603
-REJECTED = 1602
-NOT_ISA = 1517
-LIMIT = 9301
-OPTION = 9302
+
+def _made(kind: ErrorKind, solution: str, **fields: object) -> JobError:
+    return JobError(kind.code, kind.message.format(**fields), solution or kind.solution.format(**fields))
 
 
-def unreadable(
-    field: str, problem: str, solution: str = "Post what the client's encoder writes."
-) -> JobError:
+def unreadable(field: str, problem: str, solution: str = "") -> JobError:
     """A part of the payload can't be read."""
-    return JobError(UNREADABLE, f"{field}: {problem}", solution)
+    return _made(INPUT_NOT_READ, solution, field=field, problem=problem)
 
 
-def rejected(field: str, problem: str, solution: str = "Correct the circuit.") -> JobError:
+def rejected(field: str, problem: str, solution: str = "") -> JobError:
     """A circuit, or what is asked of it, makes no sense on this device."""
-    return JobError(REJECTED, f"{field}: {problem}", solution)
+    return _made(CIRCUIT_REJECTED, solution, field=field, problem=problem)
 
 
 def not_isa(name: str, qubits: tuple[int, ...]) -> JobError:
     """An instruction isn't one of the device's. IBM's words."""
-    return JobError(
-        NOT_ISA,
-        f"The instruction {name} on qubits {qubits} is not supported by the target system.",
-        "Transform the circuit with generate_preset_pass_manager(backend=backend) first.",
-    )
+    return _made(NOT_IN_TARGET, "", name=name, qubits=qubits)
 
 
-def beyond_limit(what: str, value: float, limit: float, solution: str) -> JobError:
+def beyond_limit(what: str, value: float, limit: float, solution: str = "") -> JobError:
     """A limit of ``modes.md`` 1.4 is exceeded."""
-    return JobError(LIMIT, f"{what}: {value:,} exceeds the limit of {limit:,}.", solution)
+    return _made(LIMIT_EXCEEDED, solution, what=what, value=value, limit=limit)
 
 
 def bad_option(name: str, problem: str, solution: str = "") -> JobError:
     """An option has a value that isn't allowed, or isn't known."""
-    return JobError(OPTION, f"options.{name}: {problem}", solution or f"Change or remove options.{name}.")
+    return _made(OPTION_REFUSED, solution, name=name, problem=problem)

@@ -190,7 +190,7 @@ def _pub_arrays(pub: dict[str, Any], ran: ItemOutcome, level: str) -> dict[str, 
 
 
 def _joined(array: NDArray[Any], pub: dict[str, Any]) -> NDArray[Any]:
-    """Put randomisations, the first axis, one after the other on the axis of shots; cut to the shots asked."""
+    """Put randomisations, the first axis, one after another on the axis of shots, cut to the shots asked."""
     ndim = len(pub["pub_shape"])
     moved = np.moveaxis(array, 0, ndim)
     flat = moved.reshape(*pub["pub_shape"], -1, array.shape[-1])

@@ -5,7 +5,8 @@ from __future__ import annotations
 import binascii
 import zlib
 
-from ketline.programs.failures import LIMIT, unreadable
+from ketline.errors import LIMIT_EXCEEDED
+from ketline.programs.failures import unreadable
 from ketline.units.errors import JobError
 
 _STEP = 1 << 20
@@ -60,7 +61,7 @@ class Budget:
         self.left -= count
         if self.left < 0:
             raise JobError(
-                LIMIT,
+                LIMIT_EXCEEDED.code,
                 f"{field}: the payload grows beyond {self.max_bytes:,} bytes when unpacked.",
                 "Split the job, or ask the operator to raise compute.max_decompressed_bytes.",
             )
