@@ -7,7 +7,7 @@ happens in one turn of the event loop goes to the writer together.
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -72,7 +72,7 @@ class Engine:
         self._after: dict[object, Callable[[], None]] = {}
         self._waiters: list[asyncio.Future[None]] = []
         self._flushing = False
-        self._committed: list[tuple[dict[object, Callable[[], None]], list[asyncio.Future[None]]]] = []
+        self._committed: deque[tuple[dict[object, Callable[[], None]], list[asyncio.Future[None]]]] = deque()
         self._timer: asyncio.TimerHandle | None = None
         self._handlers: dict[type[Action], Callable[[Any, float], None]] = {
             do.Prepare: self._prepare,
@@ -173,16 +173,15 @@ class Engine:
         def done(error: BaseException | None) -> None:
             # In the writer's thread. After an error nothing may be shown any more: the process is ending.
             if error is None:
-                first = not self._committed
                 self._committed.append((after, waiters))
-                if first:
-                    self._loop.call_soon_threadsafe(self._show)
+                # Always: whether another group is still waiting to be shown can't be asked without a race.
+                self._loop.call_soon_threadsafe(self._show)
 
         self._writer.write_then(changes, done)
 
     def _show(self) -> None:
-        groups, self._committed = self._committed, []
-        for after, waiters in groups:
+        while self._committed:
+            after, waiters = self._committed.popleft()
             for call in after.values():
                 call()
             for waiter in waiters:
