@@ -5,11 +5,23 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
+
+import pytest
 
 from ketline.core import actions, events
 from ketline.core.model import (
-    Failure, InstanceSpec, Job, JobStatus, Mode, QpuMode, QpuSpec, Stage, UsageLine, Workload,
+    Failure,
+    InstanceSpec,
+    Job,
+    JobStatus,
+    Mode,
+    QpuMode,
+    QpuSpec,
+    Stage,
+    UsageLine,
+    Workload,
 )  # fmt: skip
 from ketline.core.scheduler import Rejection, Scheduler
 
@@ -188,14 +200,16 @@ class VirtualCentre:
                     self._drop(job_id)
                 case actions.Calibrate(qpu_id):
                     self.calibrated.append((qpu_id, self.t, self.t + self.calibration_seconds))
-                    ended = events.CalibrationEnded(qpu_id, ok=self.calibration_ok)
-                    self.at(self.t + self.calibration_seconds, lambda: self.send(ended))
+                    self.at(self.t + self.calibration_seconds, partial(self._calibrated, qpu_id))
                 case actions.SetTimer(at):
                     self.wake_at = at
                 case actions.QpuModeSet():
                     pass
                 case _:
                     raise AssertionError(f"nobody performs {doing}")
+
+    def _calibrated(self, qpu_id: str) -> None:
+        self.send(events.CalibrationEnded(qpu_id, ok=self.calibration_ok))
 
     def _drop(self, job_id: str) -> None:
         self._attempt[job_id] = self._attempt.get(job_id, 0) + 1
@@ -275,13 +289,11 @@ class VirtualCentre:
 
     def refused(self, what: Callable[[], Any]) -> int:
         """The code with which something is refused."""
-        try:
+        with pytest.raises(Rejection) as caught:
             what()
-        except Rejection as rejection:
-            assert rejection.reason.message
-            assert rejection.reason.solution
-            return rejection.reason.code
-        raise AssertionError("it was accepted")
+        assert caught.value.reason.message
+        assert caught.value.reason.solution
+        return caught.value.reason.code
 
 
 def a_centre(**qpu: Any) -> VirtualCentre:

@@ -280,6 +280,7 @@ def _bill(
     if cost <= 0.0:
         return
     overhead = cost - job.qpu_seconds
+    spans = [span for span in spans if span[2] > 0.0] or spans[-1:]
     for number, (since, until, seconds) in enumerate(spans, 1):
         last = number == len(spans)
         c.bill(

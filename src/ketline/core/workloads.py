@@ -26,9 +26,10 @@ def adopt(c: Centre, workload: Workload) -> Group:
     group = c.groups[workload.workload_id] = Group(workload, holds)
     c.workloads[workload.workload_id] = workload
     c.groups_of.setdefault(workload.instance_id, {})[workload.workload_id] = group
+    ending = workload.state is WorkloadState.PENDING_CLOSED
     for kind, at in (
         (TimerKind.UNUSED, workload.unused_at),
-        (TimerKind.TTL, workload.expires_at),
+        (TimerKind.TTL, None if ending else workload.expires_at),
         (TimerKind.IDLE, workload.idle_at),
     ):
         if at is not None:
