@@ -83,7 +83,7 @@ class Backend:
             version=str(configuration.get("backend_version", "1.0.0")),
             queue_length=queue_length,
             processor_type=dict(processor) if isinstance(processor, dict) else None,
-            clops=int(clops) if clops else None,
+            clops=int(clops) if isinstance(clops, int | float) else None,
         )
 
 

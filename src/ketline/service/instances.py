@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 import sqlalchemy as sa
 
-from ketline.config import InstanceSettings, PlanSettings, ServerSettings
+from ketline.config import PLAN_FIGURES, InstanceSettings, PlanSettings, ServerSettings
 from ketline.core.model import InstanceSpec
 from ketline.service import ids
 from ketline.service.clock import as_datetime
@@ -18,11 +18,12 @@ from ketline.service.facade import InstanceView
 from ketline.store import tables
 from ketline.store.queries import Row
 
-FIGURES = (
+_OF_THE_SPEC = (
     "sessions", "max_ttl_seconds", "interactive_ttl_seconds", "batch_interactive_ttl_seconds",
-    "max_execution_seconds", "allocation_seconds", "limit_seconds", "max_pending_jobs",
+    "max_execution_seconds", "allocation_seconds", "virtual_allocation_seconds", "limit_seconds",
+    "max_pending_jobs",
 )  # fmt: skip
-"""Figures of a plan that an instance may override."""
+"""Figures that the scheduler knows under the same name."""
 
 
 @dataclass(slots=True)
@@ -77,8 +78,8 @@ def instance_row(settings: InstanceSettings, now: float) -> dict[str, Any]:
 
 
 def overrides_of(settings: InstanceSettings) -> dict[str, Any]:
-    """What an instance's settings say that its plan doesn't."""
-    found = {name: value for name in FIGURES if (value := getattr(settings, name)) is not None}
+    """What an instance's settings say that its plan doesn't; None lifts a limit of the plan."""
+    found = {name: getattr(settings, name) for name in PLAN_FIGURES if name in settings.model_fields_set}
     if settings.qpus is not None:
         found["qpus"] = list(settings.qpus)
     return found
@@ -125,25 +126,26 @@ class Instances:
 
     def spec(self, instance: Instance) -> InstanceSpec:
         """What the scheduler needs to know."""
-        plan = self.plan(instance)
+        stops = self.figure(instance, "limit_stops_running")
         qpus = instance.overrides.get("qpus")
         return InstanceSpec(
             instance_id=instance.instance_id,
             plan=instance.plan,
             account_id=instance.account_id,
-            virtual_allocation_seconds=plan.virtual_allocation_seconds,
-            limit_stops_running=plan.limit_stops_running and self._server.cost_limit_policy == "stop",
+            limit_stops_running=stops and self._server.cost_limit_policy == "stop",
             window_seconds=self.window_seconds(instance),
             open_session_as_jobs=self._server.open_session_policy == "job-mode",
             archived=instance.archived,
             qpus=None if qpus is None else frozenset(qpus),
-            **{name: self.figure(instance, name) for name in FIGURES},
+            **{name: self.figure(instance, name) for name in _OF_THE_SPEC},
         )
 
     def window_seconds(self, instance: Instance) -> float | None:
         """The rolling window of usage; None when the whole contract counts."""
-        plan = self.plan(instance)
-        return None if plan.contract else plan.window_seconds
+        if self.figure(instance, "contract"):
+            return None
+        window: float | None = self.figure(instance, "window_seconds")
+        return window
 
     def count(self, instance_id: str, at: float, seconds: float) -> None:
         """Add usage to an instance."""
