@@ -258,8 +258,7 @@ class VirtualCentre:
         self.send(events.JobReleased(job_id, seconds))
 
     def _stop(self, job_id: str) -> None:
-        self._drop(job_id)
-        self.at(self.t, lambda: self.send(events.JobStopped(job_id, self._unlock(job_id))))
+        self._later(job_id, 0.0, lambda: self.send(events.JobStopped(job_id, self._unlock(job_id))))
 
     def interrupt(self, job_id: str) -> None:
         self._drop(job_id)
