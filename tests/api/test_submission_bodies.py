@@ -27,8 +27,8 @@ def test_params_are_kept_byte_for_byte(check_params):
 
 def test_every_field_arrives():
     content = {
-        **_LEAST, "log_level": "WARNING", "runtime": "ns/image:1", "session_id": "s1", "tags": ["a", "b", "a"],
-        "cost": 300, "private": True, "calibration_id": "slow",
+        **_LEAST, "log_level": "WARNING", "runtime": "ns/image:1", "session_id": "s1",
+        "tags": ["a", "b", "a"], "cost": 300, "private": True, "calibration_id": "slow",
     }  # fmt: skip
     request = job_request(json.dumps(content).encode(), check_params=True)
     assert (request.program, request.backend, request.log_level) == ("sampler", "ket_x", "warning")

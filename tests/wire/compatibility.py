@@ -48,8 +48,8 @@ def render(passed: dict[Feature, bool]) -> str:
     lines = [
         "# Compatibility with the client",
         "",
-        "What was seen to work with the unmodified client against a running server. This page is written by the",
-        "tests (`pytest tests/wire --write-compatibility`).",
+        "What was seen to work with the unmodified client against a running server. This page is written by",
+        "the tests (`pytest tests/wire --write-compatibility`).",
         "",
         f"Client: `qiskit-ibm-runtime` {version('qiskit-ibm-runtime')}, `qiskit` {version('qiskit')}.",
     ]

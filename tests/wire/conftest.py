@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +13,7 @@ import httpx
 import pytest
 from qiskit import QuantumCircuit
 from qiskit_ibm_runtime import QiskitRuntimeService
-from wire_lab import CLIENT_VARIABLES, Server, start_server, stop_server
+from wire_lab import CLIENT_VARIABLES, Server, administration, start_server, stop_server
 
 from ketline.client import connect
 
@@ -51,16 +53,87 @@ seed = 13
 """
 
 
-@pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    folder = tmp_path_factory.mktemp("wire")
-    process, url = start_server(folder / "data", CONFIG, folder / "server.log")
+PATIENT = """
+[server]
+port = 0
+hold_seconds = 20
+hold_session_seconds = 20
+
+[[qpus]]
+name = "ket_paced"
+device = "manila"
+pace = 1.0
+"""
+STRICT = """
+[server]
+port = 0
+hold_seconds = 0
+hold_session_seconds = 0
+submissions_per_minute = 3
+open_session_policy = "job-mode"
+
+[[qpus]]
+name = "ket_paced"
+device = "manila"
+pace = 1.0
+
+[[qpus]]
+name = "ket_wide"
+device = "sherbrooke"
+"""
+
+
+@contextlib.contextmanager
+def _serving(folder: Path, config: str) -> Iterator[Server]:
+    process, url = start_server(folder / "data", config, folder / "server.log")
     try:
         key = (folder / "data" / "administrator.key").read_text().strip()
         yield Server(url, folder / "data", key, process.pid)
     finally:
         status = stop_server(process)
     assert status == 0, (folder / "server.log").read_text()
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """The server that most tests share."""
+    with _serving(tmp_path_factory.mktemp("wire"), CONFIG) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def patient_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server that holds answers for long."""
+    with _serving(tmp_path_factory.mktemp("patient"), PATIENT) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def strict_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server that holds nothing, limits submissions, and has a wide device."""
+    with _serving(tmp_path_factory.mktemp("strict"), STRICT) as running:
+        yield running
+
+
+@pytest.fixture
+def strict_http(strict_server: Server) -> Iterator[httpx.Client]:
+    """Plain HTTP to the strict server, by a user of its own."""
+    with administration(strict_server.data) as administrator:
+        _, key = administrator.create_key(f"user-{time.monotonic_ns()}", "test")
+    headers = {
+        "Authorization": f"Bearer {strict_server.token(key)}",
+        "Service-CRN": strict_server.instances()["default"],
+    }
+    with httpx.Client(base_url=f"{strict_server.url}/api/v1", headers=headers, timeout=30) as client:
+        yield client
+
+
+@pytest.fixture
+def wide_service(strict_server: Server) -> QiskitRuntimeService:
+    """The client at the strict server, which has a 127-qubit device."""
+    with administration(strict_server.data) as administrator:
+        _, key = administrator.create_key(f"user-{time.monotonic_ns()}", "test")
+    return connect(strict_server.url, key, instance="default")
 
 
 @pytest.fixture(autouse=True)
@@ -99,7 +172,11 @@ def service(
 @pytest.fixture
 def http(server: Server, crns: dict[str, str]) -> Iterator[httpx.Client]:
     """Plain HTTP with the administrator's token, in the instance ``lab``."""
-    headers = {"Authorization": f"Bearer {server.token()}", "Service-CRN": crns["lab"]}
+    headers = {
+        "Authorization": f"Bearer {server.token()}",
+        "Service-CRN": crns["lab"],
+        "IBM-API-Version": "2026-04-15",
+    }
     with httpx.Client(base_url=f"{server.url}/api/v1", headers=headers, timeout=30) as client:
         yield client
 

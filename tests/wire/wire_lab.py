@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -13,6 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from qiskit_ibm_runtime import RuntimeEncoder
+
+from ketline.config import load
+from ketline.service.administration import Administration
 
 GRANT = "urn:ibm:params:oauth:grant-type:apikey"
 CLIENT_VARIABLES = (
@@ -49,6 +54,15 @@ class Server:
         return {item["name"]: item["crn"] for item in answer.json()["items"]}
 
 
+SERVE = """
+import sys
+from pathlib import Path
+from ketline.api.server import run
+from ketline.config import load
+run(load(Path(sys.argv[2])), Path(sys.argv[1]))
+"""
+
+
 def start_server(data: Path, config: str, log: Path) -> tuple[subprocess.Popen[str], str]:
     """Start ``ketline serve`` and wait until it says where."""
     data.mkdir(parents=True, exist_ok=True)
@@ -57,8 +71,7 @@ def start_server(data: Path, config: str, log: Path) -> tuple[subprocess.Popen[s
     environment = {k: v for k, v in os.environ.items() if k not in CLIENT_VARIABLES}
     with log.open("w") as errors:
         process = subprocess.Popen(
-            [sys.executable, "-m", "ketline.cli.main", "serve", "--data", str(data), "--host", "127.0.0.1",
-             "--port", "0", "--config", str(toml)],
+            [sys.executable, "-c", SERVE, str(data), str(toml)],
             stdout=subprocess.PIPE, stderr=errors, text=True, env=environment,
         )  # fmt: skip
     assert process.stdout is not None
@@ -67,6 +80,7 @@ def start_server(data: Path, config: str, log: Path) -> tuple[subprocess.Popen[s
             url = "http://" + line.split("http://", 1)[1].split()[0].rstrip("/.,")
             return process, url
     process.wait(10)
+    process.stdout.close()
     raise RuntimeError(f"the server didn't start:\n{log.read_text()}")
 
 
@@ -89,3 +103,37 @@ def until(met: Callable[[], Any], seconds: float = 15.0) -> Any:
         assert time.monotonic() < deadline, "it never held"
         time.sleep(0.02)
     return value
+
+
+def posted(circuit: Any, shots: int | None = 20, **fields: Any) -> str:
+    """A submission's body as the client posts it."""
+    body = {
+        "program_id": "sampler",
+        "backend": "ket_manila",
+        "params": {"pubs": [[circuit, [], shots]], "options": {}, "version": 2, "support_qiskit": True},
+        **fields,
+    }
+    return json.dumps(body, cls=RuntimeEncoder)
+
+
+def submit(http: httpx.Client, circuit: Any, **fields: Any) -> str:
+    """Submit by plain HTTP; the job's id."""
+    answer = http.post("/jobs", content=posted(circuit, **fields))
+    assert answer.status_code == 200, answer.text
+    return str(answer.json()["id"])
+
+
+def settled(http: httpx.Client, job_id: str, seconds: float = 30.0) -> dict[str, Any]:
+    """The job once it is final."""
+
+    def final() -> dict[str, Any] | None:
+        job: dict[str, Any] = http.get(f"/jobs/{job_id}", params={"exclude_params": "true"}).json()
+        return job if job["state"]["status"] in {"Completed", "Failed", "Cancelled"} else None
+
+    found: dict[str, Any] = until(final, seconds)
+    return found
+
+
+def administration(data: Path, config: Path | None = None) -> Administration:
+    """Keys and instances of a server's folder, as the command line handles them."""
+    return Administration(data, load(config))

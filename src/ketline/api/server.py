@@ -29,7 +29,7 @@ def run(settings: Settings, data_dir: Path, *, ready: Callable[[str], None] | No
     """Serve until SIGTERM or SIGINT; port 0 takes a free one.
 
     ``ready`` is called with the server's URL once requests are answered; without it, a line is printed.
-    While the server runs, the file ``server.url`` in its folder tells the same. Raises CANNOT_LISTEN.
+    Raises CANNOT_LISTEN.
     """
     _allow_many_connections()
     with contextlib.closing(_listen(settings.server.host, settings.server.port)) as listener:
@@ -56,23 +56,12 @@ async def _serve(
                 timeout_keep_alive=_KEEP_ALIVE_SECONDS,
                 timeout_graceful_shutdown=_GRACEFUL_SECONDS,
             ),
-            started=lambda: _tell(url, data_dir, ready),
+            started=lambda: ready(url),
             stopping=app.state.holding.close,
         )
         await server.serve(sockets=[listener])
     finally:
-        url_file(data_dir).unlink(missing_ok=True)
         await runtime.stop()
-
-
-def url_file(data_dir: Path) -> Path:
-    """Where a running server says how it is reached."""
-    return data_dir / "server.url"
-
-
-def _tell(url: str, data_dir: Path, ready: Callable[[str], None]) -> None:
-    url_file(data_dir).write_text(f"{url}\n", encoding="utf-8")
-    ready(url)
 
 
 class _Server(uvicorn.Server):

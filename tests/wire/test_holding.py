@@ -1,0 +1,97 @@
+"""Holding the answer about an unfinished job: what it costs, and when it is given."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+from wire_lab import Server, settled, submit
+
+HELD = 2_000
+
+
+def _cpu_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / 100
+
+
+@pytest.fixture
+def patient_http(patient_server: Server):
+    crn = patient_server.instances()["default"]
+    headers = {"Authorization": f"Bearer {patient_server.token()}", "Service-CRN": crn}
+    with httpx.Client(base_url=f"{patient_server.url}/api/v1", headers=headers, timeout=60) as client:
+        yield client
+
+
+def test_two_thousand_held_answers_cost_next_to_nothing(patient_server, patient_http, bell):
+    """Held for 20 s by configuration; all are answered when the job ends."""
+    job_id = submit(patient_http, bell, backend="ket_paced", shots=60_000)
+    request = (
+        f"GET /api/v1/jobs/{job_id}?exclude_params=true HTTP/1.1\r\nHost: x\r\n"
+        f"Authorization: {patient_http.headers['authorization']}\r\n"
+        f"Service-CRN: {patient_http.headers['service-crn']}\r\n\r\n"
+    ).encode()
+    port = httpx.URL(patient_server.url).port
+
+    async def ask() -> tuple[float, list[bytes], float]:
+        connections = [await asyncio.open_connection("127.0.0.1", port) for _ in range(HELD)]
+        for _, writer in connections:
+            writer.write(request)
+        await asyncio.sleep(2.5)
+        before = _cpu_seconds(patient_server.pid)
+        await asyncio.sleep(2)
+        cpu = (_cpu_seconds(patient_server.pid) - before) / 2
+        begun = time.perf_counter()
+        cancel = (
+            f"POST /api/v1/jobs/{job_id}/cancel HTTP/1.1\r\nHost: x\r\n"
+            f"Authorization: {patient_http.headers['authorization']}\r\n"
+            f"Service-CRN: {patient_http.headers['service-crn']}\r\nContent-Length: 0\r\n\r\n"
+        ).encode()
+        canceller, cancelling = await asyncio.open_connection("127.0.0.1", port)
+        cancelling.write(cancel)
+        await canceller.readuntil(b"\r\n\r\n")
+        answers = await asyncio.gather(*(reader.read(4_096) for reader, _ in connections))
+        took = time.perf_counter() - begun
+        for _, writer in (*connections, (None, cancelling)):
+            writer.close()
+        return cpu, list(answers), took
+
+    cpu, answers, took = asyncio.run(ask())
+    assert cpu < 0.25
+    assert all(b'"Cancelled"' in answer for answer in answers)
+    assert took < 10
+
+
+def test_an_answer_comes_the_moment_the_job_ends(patient_http, bell):
+    job_id = submit(patient_http, bell, backend="ket_paced", shots=2_000)
+    job = patient_http.get(f"/jobs/{job_id}?exclude_params=true").json()
+    if job["state"]["status"] == "Running":  # the change from queued to running was told
+        job = patient_http.get(f"/jobs/{job_id}?exclude_params=true").json()
+    assert job["state"]["status"] == "Completed"
+
+
+def test_a_look_at_many_jobs_is_not_held(patient_http, bell):
+    ids = [submit(patient_http, bell, backend="ket_paced", shots=20_000) for _ in range(10)]
+    patient_http.post(f"/jobs/{ids[-1]}/cancel")
+    begun = time.perf_counter()
+    settled(patient_http, ids[-1])
+    words = [
+        patient_http.get(f"/jobs/{job_id}?exclude_params=true").json()["state"]["status"]
+        for job_id in ids[1:-1]
+    ]
+    for job_id in ids[:-1]:
+        patient_http.post(f"/jobs/{job_id}/cancel")
+    assert set(words) <= {"Queued", "Running"}
+    assert time.perf_counter() - begun < 30
+
+
+def test_nothing_is_held_when_it_is_turned_off(server, http, bell, strict_http):
+    job_id = submit(strict_http, bell, backend="ket_paced", shots=20_000)
+    begun = time.perf_counter()
+    for _ in range(5):
+        assert strict_http.get(f"/jobs/{job_id}?exclude_params=true").status_code == 200
+    assert time.perf_counter() - begun < 0.4
+    strict_http.post(f"/jobs/{job_id}/cancel")
