@@ -146,7 +146,11 @@ def _run_item(item: WorkItem, unit: WorkUnit, noise: NoiseModel | None, seed: in
             circuit, shots=item.shots, memory=True, parameter_binds=binds if binds[0] else None
         ).result()
         assert result.success, result.status
-        memory = [result.get_memory(index) for index in range(sets)]
+        unmeasured = " ".join("0" * register.size for register in circuit.cregs)
+        memory = [
+            result.get_memory(index) if "memory" in result.data(index) else [unmeasured] * item.shots
+            for index in range(sets)
+        ]
     bits = {}
     iq = {}
     order = list(registers)
@@ -198,6 +202,10 @@ def _compact(circuit: QuantumCircuit) -> tuple[QuantumCircuit, list[int]]:
 def _restricted(noise: NoiseModel, kept: list[int]) -> NoiseModel:
     index = {old: new for new, old in enumerate(kept)}
     small = NoiseModel()
+    for name, error in noise._default_quantum_errors.items():
+        small.add_all_qubit_quantum_error(error, name)
+    if noise._default_readout_error is not None:
+        small.add_all_qubit_readout_error(noise._default_readout_error)
     for name, errors in noise._local_quantum_errors.items():
         for qubits, error in errors.items():
             if set(qubits) <= set(kept):
