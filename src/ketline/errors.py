@@ -26,9 +26,10 @@ class KetlineError(Exception):
     ``retry_after_seconds`` may be set to tell the client when to come again.
     """
 
+    retry_after_seconds: float | None = None
+
     def __init__(self, kind: ErrorKind, **fields: object) -> None:
         self.kind = kind
-        self.retry_after_seconds: float | None = None
         self.message = kind.message.format(**fields)
         self.solution = kind.solution.format(**fields)
         super().__init__(self.message)

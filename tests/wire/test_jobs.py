@@ -123,7 +123,7 @@ def test_what_a_job_tells(service, bell):
     assert job.properties().backend_name == "ket_manila"
     assert job.creation_date is not None
     assert job.primitive_id == "sampler"
-    assert job.image == ""
+    assert service.job(job.job_id()).image == ""
     assert job.session_id is None
 
 

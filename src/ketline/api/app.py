@@ -32,7 +32,7 @@ from ketline.api import (
 from ketline.api.edge import Edge
 from ketline.api.gate import Gate
 from ketline.api.holding import Holding
-from ketline.api.operations import Operation
+from ketline.api.operations import Operation, failure
 from ketline.api.replies import refusal
 from ketline.api.submissions import Unanswered
 from ketline.api.tokens import Tokens
@@ -74,7 +74,7 @@ class Application(FastAPI):
 
 
 class _Refusing:
-    """Turns the router's own errors (no such path, no such method) into refusals."""
+    """Turns what the router raises (no such path, no such method, anything unforeseen) into refusals."""
 
     def __init__(self, inner: ASGIApp) -> None:
         self._inner = inner
@@ -86,6 +86,14 @@ class _Refusing:
             if scope["type"] != "http":
                 raise
             await _refused(error, scope)(scope, receive, send)
+        except Exception as error:
+            if scope["type"] != "http":
+                raise
+            try:
+                await failure(scope, error)(scope, receive, send)
+            except RuntimeError:
+                # An answer has begun already; all that is left is to break it off.
+                raise error from None
 
 
 def _refused(error: HTTPException, scope: Scope) -> Response:

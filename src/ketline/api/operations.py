@@ -115,11 +115,16 @@ class Operation(APIRoute):
             response = refusal(error)
         except ClientDisconnect:
             return
-        except Exception:  # noqa: BLE001 - whatever it is, the client gets an answer and the log the story
-            trace = uuid4().hex
-            _log.exception("%s %s failed (trace %s)", scope["method"], scope["path"], trace)
-            response = refusal_of(INTERNAL, INTERNAL.message, INTERNAL.solution, trace=trace)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the client gets an answer
+            response = failure(scope, error)
         await response(scope, receive, send)
+
+
+def failure(scope: Scope, error: Exception) -> Response:
+    """The answer to a request that failed for a reason nobody foresaw; the log gets the story."""
+    trace = uuid4().hex
+    _log.error("%s %s failed (trace %s)", scope["method"], scope["path"], trace, exc_info=error)
+    return refusal_of(INTERNAL, INTERNAL.message, INTERNAL.solution, trace=trace)
 
 
 def _described_request(
