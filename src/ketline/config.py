@@ -206,6 +206,26 @@ DEFAULT_PLANS: dict[str, PlanSettings] = {
 }  # fmt: skip
 
 
+class RateSettings(Section):
+    """``[[money.rates]]``: the price of a second of usage. The rate that names most counts."""
+
+    plan: str = "*"
+    """Plan that the rate is for; ``*`` means any."""
+    qpu: str = "*"
+    """QPU that the rate is for; ``*`` means any. A rate for a plan goes before one for a QPU."""
+    per_second: float = Field(ge=0)
+    """Price of a second of usage."""
+
+
+class MoneySettings(Section):
+    """``[money]``: what usage costs. Without it nothing speaks of money."""
+
+    currency: str = Field(pattern=r"^[A-Za-z]{1,12}$")
+    """Name of the currency, as it is shown."""
+    rates: tuple[RateSettings, ...] = Field(min_length=1)
+    """Prices of a second of usage."""
+
+
 class Centre(BaseModel):
     """The whole configuration, as a file holds it."""
 
@@ -230,6 +250,8 @@ class Centre(BaseModel):
         min_length=1,
     )
     """The QPUs. Unset means one of 156 qubits, one of 5 qubits and a simulator without a queue."""
+    money: MoneySettings | None = None
+    """What usage costs; unset means that nothing speaks of money."""
 
     def all_plans(self) -> dict[str, PlanSettings]:
         """The built-in plans with the site's changes, and the site's own plans."""
@@ -303,6 +325,24 @@ def load(path: Path | None = None) -> Settings:
     if problems:
         raise ConfigError("\n".join(problems))
     return settings
+
+
+def instance_settings(given: dict[str, Any], settings: Settings) -> InstanceSettings:
+    """One instance from texts, as the command line and requests give them; checked like one of a file.
+
+    Raises `ConfigError` with one line for each problem.
+    """
+    from ketline import config_problems
+
+    try:
+        instance = InstanceSettings.model_validate(given)
+    except ValidationError as error:
+        problems = config_problems.of_validation(error, {}, "instance", table=InstanceSettings)
+        raise ConfigError("\n".join(problems)) from error
+    problems = config_problems.of_instance(instance, "", settings)
+    if problems:
+        raise ConfigError("\n".join(f"instance{problem}" for problem in problems))
+    return instance
 
 
 def _read(path: Path) -> dict[str, Any]:

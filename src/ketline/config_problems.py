@@ -8,12 +8,13 @@ import importlib.util
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from types import NoneType, UnionType
 from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from ketline.config import ENV_DELIMITER, ENV_PREFIX, Centre, Settings
+from ketline.config import ENV_DELIMITER, ENV_PREFIX, Centre, InstanceSettings, Settings
 
 OTHER_VARIABLES = frozenset({"KETLINE_DATA", "KETLINE_CONFIG"})
 """Variables that the command line reads; every other ``KETLINE_…`` has to be a setting."""
@@ -31,12 +32,14 @@ def of_environment(variables: Mapping[str, str]) -> list[str]:
     return problems
 
 
-def of_validation(error: ValidationError, given: Mapping[str, Any], source: str) -> list[str]:
-    """One line for each thing that the types refuse; ``given`` is what the file holds."""
+def of_validation(
+    error: ValidationError, given: Mapping[str, Any], source: str, table: type[BaseModel] = Centre
+) -> list[str]:
+    """One line for each thing that the types refuse; ``given`` is what the file (or the table) holds."""
     errors = error.errors(include_url=False)
     places = [details["loc"] for details in errors]
     return [
-        _line(details, given, source)
+        _line(details, given, source, table)
         for details in errors
         # A list whose only entries are wrong also counts as too short: that would be told twice.
         if details["type"] != "too_short" or not any(_within(place, details["loc"]) for place in places)
@@ -45,25 +48,13 @@ def of_validation(error: ValidationError, given: Mapping[str, Any], source: str)
 
 def of_meaning(settings: Settings, source: str) -> list[str]:
     """What is well-formed but can't be meant: unknown names, the same name twice."""
-    plans = settings.all_plans()
     qpus = [qpu.name for qpu in settings.qpus]
     problems = [
         *_twice("instances", (instance.name for instance in settings.instances)),
         *_twice("qpus", qpus),
     ]
     for n, instance in enumerate(settings.instances):
-        where = f'instances[{n}] ("{instance.name}")'
-        if instance.plan not in plans:
-            problems.append(f'{where}.plan: no plan "{instance.plan}"; {_allowed(instance.plan, plans)}')
-        problems += [
-            f'{where}.qpus: no QPU "{name}"; {_allowed(name, qpus)}'
-            for name in instance.qpus or ()
-            if name not in qpus
-        ]
-        if instance.qpus == ():
-            problems.append(
-                f"{where}.qpus: an instance without a QPU can do nothing; leave it out to allow all"
-            )
+        problems += of_instance(instance, f'instances[{n}] ("{instance.name}")', settings)
     drivers = {"emulator", *(entry.name for entry in importlib.metadata.entry_points(group="ketline.qpus"))}
     devices = emulated_devices()
     for n, qpu in enumerate(settings.qpus):
@@ -74,7 +65,28 @@ def of_meaning(settings: Settings, source: str) -> list[str]:
             problems.append(f'{where}.driver: no driver "{qpu.driver}"; {_allowed(qpu.driver, drivers)}')
         elif qpu.driver == "emulator" and qpu.device not in devices:
             problems.append(f'{where}.device: no device "{qpu.device}"; {_allowed(qpu.device, devices)}')
+    for n, rate in enumerate(settings.money.rates if settings.money else ()):
+        for key, name, known in (("plan", rate.plan, list(settings.all_plans())), ("qpu", rate.qpu, qpus)):
+            if name not in ("*", *known):
+                problems.append(f'money.rates[{n}].{key}: no {key} "{name}"; {_allowed(name, ["*", *known])}')
     return [f"{source}: {problem}" for problem in problems]
+
+
+def of_instance(instance: InstanceSettings, where: str, settings: Settings) -> list[str]:
+    """What an instance asks for that this centre doesn't have."""
+    plans = settings.all_plans()
+    qpus = [qpu.name for qpu in settings.qpus]
+    problems = []
+    if instance.plan not in plans:
+        problems.append(f'{where}.plan: no plan "{instance.plan}"; {_allowed(instance.plan, plans)}')
+    problems += [
+        f'{where}.qpus: no QPU "{name}"; {_allowed(name, qpus)}'
+        for name in instance.qpus or ()
+        if name not in qpus
+    ]
+    if instance.qpus == ():
+        problems.append(f"{where}.qpus: an instance without a QPU can do nothing; leave it out to allow all")
+    return problems
 
 
 def emulated_devices() -> list[str]:
@@ -90,12 +102,12 @@ def emulated_devices() -> list[str]:
     )
 
 
-def _line(details: ErrorDetails, given: Mapping[str, Any], source: str) -> str:
+def _line(details: ErrorDetails, given: Mapping[str, Any], source: str, table: type[BaseModel]) -> str:
     loc = details["loc"]
     variable = ENV_PREFIX + ENV_DELIMITER.join(str(part) for part in loc).upper()
     where = variable if variable in os.environ else f"{source}: {_key_path(loc, given)}"
     if details["type"] == "extra_forbidden":
-        model = _model_at(loc[:-1])
+        model = _model_at(table, loc[:-1])
         allowed = list(model.model_fields) if model is not None else []
         return f"{where}: unknown key; {_allowed(str(loc[-1]), allowed)}"
     message = details["msg"]
@@ -130,15 +142,16 @@ def _key_path(loc: Sequence[int | str], given: Mapping[str, Any]) -> str:
     return text or "settings"
 
 
-def _model_at(loc: Sequence[int | str]) -> type[BaseModel] | None:
+def _model_at(model: type[BaseModel], loc: Sequence[int | str]) -> type[BaseModel] | None:
     """The table that a key path leads to."""
-    model: type[BaseModel] = Centre
     parts = list(loc)
     while parts:
         field = model.model_fields.get(str(parts.pop(0)))
         if field is None:
             return None
         annotation: Any = field.annotation
+        if get_origin(annotation) is UnionType:
+            annotation = next((part for part in get_args(annotation) if part is not NoneType), None)
         if get_origin(annotation) in {dict, tuple}:
             annotation = get_args(annotation)[1 if get_origin(annotation) is dict else 0]
             if parts:

@@ -1,0 +1,220 @@
+"""A data folder as the verbs see it, beside a server that may be running there."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from ketline.cli.data_folder import server_url
+from ketline.cli.options import settings_of
+from ketline.cli.output import Refusal
+from ketline.client import addresses
+from ketline.config import InstanceSettings, QpuSettings, Settings
+from ketline.core.model import JobStatus
+from ketline.errors import INSTANCE_NOT_FOUND, JOB_NOT_FOUND, SESSION_NOT_FOUND, KetlineError
+from ketline.service.administration import Administration
+from ketline.service.data import DataFolder
+from ketline.service.facade import InstanceView
+from ketline.service.keys import Role
+from ketline.service.records import job_view_from_row, workload_from_row, workload_view
+from ketline.store import queries
+from ketline.store.schema import StoreError
+from ketline.store.store import Store
+
+Row = dict[str, Any]
+
+
+class Centre:
+    """Keys, instances, QPUs, jobs, sessions and batches of a data folder, as rows to be printed.
+
+    A folder without data is refused unless ``make`` says that it may be prepared.
+    """
+
+    def __init__(self, data: Path, config: Path | None, *, make: bool = False) -> None:
+        self.settings: Settings = settings_of(config)
+        self._folder = data.expanduser().resolve()
+        url = DataFolder(self._folder).database_url(self.settings)
+        if (
+            not make
+            and self.settings.store.database_url is None
+            and not (self._folder / "ketline.db").exists()
+        ):
+            raise Refusal(
+                f"{data}: there is no data of a server.",
+                "Name its folder with --data, or start one: `ketline serve --data DIR`.",
+            )
+        try:
+            self._administration = Administration(self._folder, self.settings)
+            self._store = Store(url, failed=lambda _: None, readers=1)
+        except (StoreError, OSError) as error:
+            raise Refusal(str(error)) from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._store.close()
+        self._administration.close()
+
+    def environment(self, instance: str) -> dict[str, str]:
+        """The variables that point the client at this server, in an instance."""
+        view = self._instance(instance)
+        key = self._administration.administrator_key()
+        if key is None:
+            raise Refusal(
+                "the administrator's key isn't in the data folder any more.",
+                "Make one with `ketline keys create`, and set QISKIT_IBM_TOKEN to it yourself.",
+            )
+        url = self._url()
+        return {
+            **addresses(url),
+            "QISKIT_IBM_URL": f"{url}/experimental/api/v1",
+            "QISKIT_IBM_TOKEN": key,
+            "QISKIT_IBM_INSTANCE": view.crn,
+        }
+
+    def _url(self) -> str:
+        """Where the server is, or will be when it is started with this configuration."""
+        server = self.settings.server
+        running = server_url(self._folder)
+        if running is not None:
+            return running
+        if server.public_url:
+            return server.public_url.rstrip("/")
+        if server.port == 0:
+            raise Refusal(
+                "the server isn't running, and takes a free port when it starts.", "Start it first."
+            )
+        host = "127.0.0.1" if server.host in {"0.0.0.0", "::"} else server.host  # noqa: S104 - compared
+        return f"http://[{host}]:{server.port}" if ":" in host else f"http://{host}:{server.port}"
+
+    def keys(self) -> list[Row]:
+        """All keys, without their secrets."""
+        found = self._administration.keys()
+        return [self._key_row(dataclasses.asdict(key)) for key in found]
+
+    def create_key(self, user: str, name: str, role: Role, instances: list[str]) -> Row:
+        """A new key; the row holds the key itself, this once."""
+        view, text = self._administration.create_key(user, name, role, instances)
+        return {**self._key_row(dataclasses.asdict(view)), "key": text}
+
+    def revoke_key(self, key_id: str) -> Row:
+        """Revoke a key."""
+        return self._key_row(dataclasses.asdict(self._administration.revoke_key(key_id)))
+
+    def _key_row(self, row: Row) -> Row:
+        names = {view.instance_id: view.name for view in self._administration.instances()}
+        row["user"] = self._users().get(row["user_id"], "")
+        row["instances"] = [names.get(instance_id, instance_id) for instance_id in row["instances"]]
+        return row
+
+    def _users(self) -> dict[str, str]:
+        return {row["user_id"]: row["name"] for row in self._store.read_now(queries.users)}
+
+    def instances(self) -> list[Row]:
+        """All instances with their usage."""
+        return [dataclasses.asdict(view) for view in self._administration.instances()]
+
+    def create_instance(self, wanted: InstanceSettings) -> Row:
+        """A new instance."""
+        return dataclasses.asdict(self._administration.create_instance(wanted))
+
+    def _instance(self, name: str) -> InstanceView:
+        for view in self._administration.instances():
+            if name in {view.name, view.crn, view.instance_id}:
+                return view
+        raise KetlineError(INSTANCE_NOT_FOUND, instance=name)
+
+    def qpus(self) -> list[Row]:
+        """The QPUs of the configuration with their mode and their unfinished jobs."""
+        left = {row["qpu_id"]: row for row in self._store.read_now(queries.qpus)}
+        unfinished = self._store.read_now(queries.unfinished_jobs)
+        return [self._qpu_row(qpu, left, unfinished) for qpu in self.settings.qpus]
+
+    def _qpu_row(self, qpu: QpuSettings, left: dict[str, Any], unfinished: Any) -> Row:
+        mine = [row["status"] for row in unfinished if row["qpu_id"] == qpu.name]
+        return {
+            "name": qpu.name,
+            "driver": qpu.driver,
+            "device": qpu.device,
+            "simulator": qpu.simulator,
+            "lanes": qpu.lanes,
+            "pace": qpu.pace,
+            "mode": left[qpu.name]["mode"] if qpu.name in left else "online",
+            "mode_reason": left[qpu.name]["mode_reason"] if qpu.name in left else "",
+            "queued": mine.count(JobStatus.QUEUED.value),
+            "running": mine.count(JobStatus.RUNNING.value),
+        }
+
+    def jobs(self, instance: str | None, *, pending: bool, tags: list[str], limit: int) -> list[Row]:
+        """Jobs of one instance or of all, newest first."""
+        names = self._users()
+        rows = []
+        for view in self._wanted(instance):
+            wanted = queries.JobQuery(
+                view.instance_id, pending=True if pending else None, tags=tuple(tags), limit=limit
+            )
+            found, _ = self._store.read_now(queries.jobs, wanted)
+            rows += [self._job_row(row, view.name, names) for row in found]
+        return sorted(rows, key=lambda row: row["created_at"], reverse=True)[:limit]
+
+    def job(self, job_id: str) -> Row:
+        """One job; JOB_NOT_FOUND."""
+        row = self._store.read_now(queries.job, job_id)
+        if row is None:
+            raise KetlineError(JOB_NOT_FOUND, job_id=job_id)
+        return self._job_row(row, self._instance(row["instance_id"]).name, self._users())
+
+    def _job_row(self, row: Any, instance: str, users: dict[str, str]) -> Row:
+        view = job_view_from_row(row)
+        shown = dataclasses.asdict(view)
+        reason = shown.pop("reason")
+        return {
+            **shown,
+            "instance": instance,
+            "user": users.get(view.user_id, view.user_id),
+            "doing": view.stage.value.replace("_", " ") if view.stage != "none" else view.status.value,
+            "reason": None if reason is None else f"{reason['message']} ({reason['code']})",
+            "reason_code": None if reason is None else reason["code"],
+            "solution": None if reason is None else reason["solution"],
+        }
+
+    def sessions(self, instance: str | None, *, still_open: bool, limit: int) -> list[Row]:
+        """Sessions and batches of one instance or of all, newest first."""
+        names = self._users()
+        rows = []
+        for view in self._wanted(instance):
+            wanted = queries.ItemQuery(view.instance_id, modes=("dedicated", "batch"), limit=limit)
+            found, _ = self._store.read_now(queries.items, wanted)
+            rows += [self._session_row(row, view.name, names) for _, row in found]
+        rows = [row for row in rows if not still_open or row["closed_at"] is None]
+        return sorted(rows, key=lambda row: row["created_at"], reverse=True)[:limit]
+
+    def session(self, workload_id: str) -> Row:
+        """One session or batch; SESSION_NOT_FOUND."""
+        row = self._store.read_now(queries.workload, workload_id)
+        if row is None:
+            raise KetlineError(SESSION_NOT_FOUND, workload_id=workload_id)
+        return self._session_row(row, self._instance(row["instance_id"]).name, self._users())
+
+    def _session_row(self, row: Any, instance: str, users: dict[str, str]) -> Row:
+        noun = workload_from_row(row)
+        shown = dataclasses.asdict(workload_view(noun))
+        reason = shown.pop("reason")
+        return {
+            **shown,
+            "mode": "session" if noun.mode == "dedicated" else noun.mode.value,
+            "instance": instance,
+            "user": users.get(noun.user_id, noun.user_id),
+            "jobs": noun.jobs_submitted,
+            "jobs_completed": noun.jobs_completed,
+            "reason": None if reason is None else f"{reason['message']} ({reason['code']})",
+            "history": [{"state": state, "at": at} for state, at in shown["history"]],
+        }
+
+    def _wanted(self, instance: str | None) -> list[InstanceView]:
+        return [self._instance(instance)] if instance is not None else list(self._administration.instances())

@@ -1,0 +1,52 @@
+"""What the command line itself keeps in a data folder: where its server is."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+FILE = "server.json"
+
+
+def note_server(data: Path, url: str) -> None:
+    """Write down where the server of this folder is."""
+    beside = data / f"{FILE}.part"
+    beside.write_text(json.dumps({"url": url, "pid": os.getpid()}) + "\n", encoding="utf-8")
+    beside.rename(data / FILE)
+
+
+def forget_server(data: Path) -> None:
+    """This process's server has stopped; a note of another's is left alone."""
+    noted = _noted(data)
+    if noted is not None and noted.get("pid") == os.getpid():
+        (data / FILE).unlink(missing_ok=True)
+
+
+def server_url(data: Path) -> str | None:
+    """The URL of the server that works in this folder; None when none does."""
+    noted = _noted(data)
+    if noted is None or not _alive(noted.get("pid")):
+        return None
+    url = noted.get("url")
+    return url if isinstance(url, str) else None
+
+
+def _noted(data: Path) -> dict[str, object] | None:
+    try:
+        noted = json.loads((data / FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return noted if isinstance(noted, dict) else None
+
+
+def _alive(pid: object) -> bool:
+    if not isinstance(pid, int) or pid <= 0:
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

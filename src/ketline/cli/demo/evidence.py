@@ -1,0 +1,112 @@
+"""What happened, as the server tells it: its own times and bills, not the client's."""
+
+from __future__ import annotations
+
+import json
+import urllib.parse
+import urllib.request
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from ketline.cli.demo.modes import Ran
+from ketline.planning.timeline import JobSpan, Panel, Window
+
+EXPLANATIONS = {
+    "Job mode": "Each job queues by itself, and is billed for the seconds in which it holds the QPU.",
+    "Batch": "Five jobs are prepared side by side and follow each other on the QPU. Idle time costs nothing.",
+    "Session": "Two optimisers share one window in which nobody else runs, so each answer comes at once. "
+    "The whole window is billed.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the table; all times in seconds."""
+
+    mode: str
+    jobs: int
+    wall_seconds: float
+    queued_seconds: float
+    qpu_seconds: float
+    billed_seconds: float
+
+
+class Witness:
+    """Asks the server, with a key of an administrator."""
+
+    def __init__(self, url: str, key: str, crns: dict[str, str]) -> None:
+        self._url = url
+        self._crns = crns
+        form = urllib.parse.urlencode(
+            {"grant_type": "urn:ibm:params:oauth:grant-type:apikey", "apikey": key}
+        ).encode()
+        with urllib.request.urlopen(f"{url}/identity/token", form, timeout=30) as answer:  # noqa: S310
+            self._token = json.load(answer)["access_token"]
+
+    def ask(self, path: str, instance: str) -> dict[str, Any]:
+        """The JSON that the server answers inside an instance."""
+        headers = {"Authorization": f"Bearer {self._token}", "Service-CRN": self._crns[instance]}
+        request = urllib.request.Request(f"{self._url}{path}", headers=headers)  # noqa: S310
+        with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
+            told: dict[str, Any] = json.load(answer)
+        return told
+
+
+def panel_of(ran: Ran, witness: Witness, lanes: int) -> tuple[Panel, Row]:
+    """The picture's panel and the table's row of one mode."""
+    details = {
+        job_id: witness.ask(f"/ketline/v1/jobs/{job_id}", "open" if name in ran.others else "default")
+        for job_id, name in ran.jobs.items()
+    }
+    spans = tuple(_span(job_id, ran.jobs[job_id], told) for job_id, told in details.items())
+    own = [span for span in spans if span.workload not in ran.others]
+    own_details = [details[span.job_id] for span in own]
+    billed = sum(told["usage"]["quantum_seconds"] for told in own_details)
+    windows: tuple[Window, ...] = ()
+    if ran.workload_id is not None:
+        told = witness.ask(f"/api/v1/sessions/{ran.workload_id}", "default")
+        windows = _windows(told, frozenset(span.workload for span in own), exclusive=ran.title == "Session")
+        billed = told["elapsed_time"]
+    end = max([span.finished_at or 0.0 for span in own] + [window.ended_at for window in windows])
+    row = Row(
+        mode=ran.title,
+        jobs=len(own),
+        wall_seconds=end - min(span.created_at for span in own),
+        queued_seconds=sum((span.running_at or 0.0) - span.created_at for span in own),
+        qpu_seconds=sum(told["qpu_seconds"] for told in own_details),
+        billed_seconds=billed,
+    )
+    summary = (
+        f"{row.jobs} jobs   wall {row.wall_seconds:.2f} s   on the QPU {row.qpu_seconds:.2f} s   "
+        f"billed {row.billed_seconds:.2f} s"
+    )
+    return Panel(ran.title, EXPLANATIONS[ran.title], spans, windows, lanes, ran.others, summary), row
+
+
+def _span(job_id: str, name: str, told: dict[str, Any]) -> JobSpan:
+    locked, released = _seconds(told["locked"]), _seconds(told["released"])
+    return JobSpan(
+        job_id=job_id,
+        workload=name,
+        created_at=_seconds(told["created"]) or 0.0,
+        running_at=_seconds(told["running"]),
+        finished_at=_seconds(told["finished"]),
+        ready_at=_seconds(told["ready"]),
+        locks=() if locked is None or released is None else ((locked, released),),
+    )
+
+
+def _windows(told: dict[str, Any], members: frozenset[str], *, exclusive: bool) -> tuple[Window, ...]:
+    """The spans in which a session or batch was active: from each activation to what followed."""
+    steps = [(step["status"], _seconds(step["timestamp"]) or 0.0) for step in told["timestamps"]]
+    windows = []
+    for (state, start), (_, end) in zip(steps, [*steps[1:], ("", steps[-1][1])], strict=True):
+        if state == "active":
+            label = f"session: {end - start:.2f} s, billed as a whole" if exclusive else "batch active"
+            windows.append(Window(members, start, end, exclusive, label))
+    return tuple(windows)
+
+
+def _seconds(moment: str | None) -> float | None:
+    return None if moment is None else datetime.fromisoformat(moment).timestamp()
