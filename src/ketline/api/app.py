@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ketline import __version__
 from ketline.api import (
+    analytics,
     backends,
     catalog,
     error_codes,
@@ -21,6 +22,7 @@ from ketline.api import (
     instances,
     job_details,
     jobs,
+    ledger,
     resources,
     search,
     sessions,
@@ -42,7 +44,7 @@ from ketline.service.facade import Runtime
 
 _NOUNS = (
     jobs, submissions, backends, instances, sessions, workloads, iam, search, catalog, resources, tags,
-    versions, health, job_details, error_codes,
+    versions, health, job_details, error_codes, ledger, analytics,
 )  # fmt: skip
 """The files with endpoints; the first are asked most."""
 

@@ -172,6 +172,80 @@ class JobFilter:
     user_id: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class UsageQuery:
+    """Which lines of the ledger; None means all that the principal may see.
+
+    ``instances`` are CRNs or names. A line belongs to the time at which it ended: ``[start, end)``.
+    """
+
+    instances: tuple[str, ...] | None = None
+    backends: tuple[str, ...] | None = None
+    users: tuple[str, ...] | None = None
+    start: datetime | None = None
+    end: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UsageTotal:
+    """What one group used in one way (``modes.md`` 6.2).
+
+    ``group`` is an instance id, a QPU, a user id or the start of a day, None without grouping; ``kind`` is
+    ``individual_jobs``, ``batch_sessions`` or ``dedicated_sessions``; ``count`` the number of workloads;
+    ``longest_seconds`` the largest line.
+    """
+
+    group: str | datetime | None
+    kind: str
+    count: int
+    seconds: float
+    longest_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class QueueTotal:
+    """How long the started jobs of one group waited in all, and the longest of them."""
+
+    group: str | datetime | None
+    jobs: int
+    seconds: float
+    longest_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerLine:
+    """One billed span. ``instance`` and ``plan`` are names."""
+
+    number: int
+    instance_id: str
+    instance: str
+    plan: str
+    user_id: str
+    backend: str
+    workload_id: str | None
+    job_id: str | None
+    started_at: datetime
+    ended_at: datetime
+    seconds: float
+    rule: str
+
+
+@dataclass(frozen=True, slots=True)
+class SessionSplit:
+    """Where a session's or batch's time went, in seconds (``modes.md`` 3.4).
+
+    ``active_seconds`` is the sum of its windows, of which it was on the QPU, doing classical work, and idle.
+    ``billed_seconds`` is what the ledger holds; ``as_batch_seconds`` what the same jobs cost as a batch.
+    """
+
+    active_seconds: float
+    on_qpu_seconds: float
+    classical_seconds: float
+    idle_seconds: float
+    billed_seconds: float
+    as_batch_seconds: float
+
+
 class Runtime(Protocol):
     """The live runtime."""
 
@@ -297,6 +371,32 @@ class Runtime(Protocol):
         ...
 
     # administration
+    # the ledger
+
+    async def usage_totals(
+        self, principal: Principal, wanted: UsageQuery, by: str | None = None
+    ) -> Sequence[UsageTotal]:
+        """Sums of the ledger by ``instance``, ``backend``, ``user_id`` or ``date`` (UTC), or of all."""
+        ...
+
+    async def queue_totals(
+        self, principal: Principal, wanted: UsageQuery, by: str | None = None
+    ) -> Sequence[QueueTotal]:
+        """How long jobs waited, in the same groups."""
+        ...
+
+    async def ledger_members(self, principal: Principal, wanted: UsageQuery) -> dict[str, list[str]]:
+        """The ``instances`` (CRNs), ``backends``, ``users`` and ``plans`` that the ledger knows."""
+        ...
+
+    def ledger(self, principal: Principal, wanted: UsageQuery) -> AsyncIterator[Sequence[LedgerLine]]:
+        """The ledger's lines in the order in which they were billed, in pages."""
+        ...
+
+    async def session_split(self, principal: Principal, workload_id: str) -> SessionSplit:
+        """Where a session's or batch's time went; SESSION_NOT_FOUND."""
+        ...
+
     async def keys(self, principal: Principal) -> Sequence[KeyView]:
         """The API keys that the principal may see."""
         ...

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import sqlalchemy as sa
 
@@ -96,11 +96,10 @@ def queue_times(connection: sa.Connection, wanted: LedgerQuery, by: GroupBy | No
 
 
 def lines(
-    connection: sa.Connection, wanted: LedgerQuery, page: int = 1_000
+    connection: sa.Connection, wanted: LedgerQuery, page: int = 1_000, after: int = 0
 ) -> Iterator[Sequence[sa.RowMapping]]:
-    """The lines in the order in which they were billed, a page at a time."""
+    """The lines in the order in which they were billed, a page at a time, from number ``after`` on."""
     c = t.usage.c
-    after = 0
     while True:
         query = sa.select(t.usage).where(c.number > after, *_lines(wanted)).order_by(c.number).limit(page)
         found = connection.execute(query).mappings().all()
@@ -151,7 +150,7 @@ def _group(
     backend: sa.Column[str],
     user: sa.Column[str],
     at: sa.Column[float],
-) -> sa.ColumnElement[str | float | None]:
+) -> sa.ColumnElement[Any]:
     if by == "date":
         return sa.cast(sa.func.floor(at / _DAY_SECONDS), sa.BigInteger) * _DAY_SECONDS
     if by == "instance":

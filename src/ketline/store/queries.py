@@ -157,6 +157,23 @@ def usage_lines(connection: sa.Connection, job_id: str) -> Sequence[Row]:
     )
 
 
+def jobs_of_workload(connection: sa.Connection, workload_id: str) -> Sequence[Row]:
+    """The times of the jobs of a session or batch (index ``jobs_by_workload``)."""
+    c = t.jobs.c
+    query = (
+        sa.select(c.job_id, c.running_at, c.finished_at, c.qpu_seconds, c.billed_seconds)
+        .where(c.workload_id == workload_id)
+        .order_by(c.created_at)
+    )
+    return connection.execute(query).mappings().all()
+
+
+def usage_of_workload(connection: sa.Connection, workload_id: str) -> Sequence[Row]:
+    """The ledger's lines of a session or batch, in order (index ``usage_by_workload``)."""
+    query = sa.select(t.usage).where(t.usage.c.workload_id == workload_id).order_by(t.usage.c.number)
+    return connection.execute(query).mappings().all()
+
+
 def workload(connection: sa.Connection, workload_id: str) -> Row | None:
     """One session or batch by its id."""
     query = sa.select(t.workloads).where(t.workloads.c.workload_id == workload_id)

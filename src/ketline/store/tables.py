@@ -219,6 +219,36 @@ usage = Table(
     Column("rule", String(100), nullable=False),
     Index("usage_by_instance", "instance_id", "ended_at", "seconds"),
     Index("usage_by_job", "job_id"),
+    Index("usage_by_workload", "workload_id"),
+)
+
+# Who administered what; append-only.
+audit = Table(
+    "audit",
+    metadata,
+    Column("number", _ROW_NUMBER, primary_key=True, autoincrement=True),
+    Column("at", Double, nullable=False),
+    Column("actor", String(64), nullable=False),
+    Column("key_id", String(64), nullable=False),
+    Column("action", String(64), nullable=False),
+    Column("subject", String(200), nullable=False),
+    # What was asked for, as a JSON object; never a secret.
+    Column("facts", Text, nullable=False),
+    Index("audit_by_subject", "subject"),
+)
+
+# Maintenance and reservations of QPUs, those to come and those that were.
+qpu_windows = Table(
+    "qpu_windows",
+    metadata,
+    Column("window_id", String(64), primary_key=True),
+    Column("qpu_id", String(100), nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("instance_id", String(64)),
+    Column("starts_at", Double, nullable=False),
+    Column("ends_at", Double, nullable=False),
+    Column("note", Text, nullable=False),
+    Index("qpu_windows_by_end", "ends_at"),
 )
 
 JOB_LIFE = tuple(c.name for c in list(jobs.columns)[list(jobs.columns).index(jobs.c.tags) :])

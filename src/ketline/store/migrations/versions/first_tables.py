@@ -14,6 +14,32 @@ depends_on = None
 def upgrade() -> None:
     """Step forward."""
     op.create_table(
+        "audit",
+        sa.Column(
+            "number", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False
+        ),
+        sa.Column("at", sa.Double(), nullable=False),
+        sa.Column("actor", sa.String(length=64), nullable=False),
+        sa.Column("key_id", sa.String(length=64), nullable=False),
+        sa.Column("action", sa.String(length=64), nullable=False),
+        sa.Column("subject", sa.String(length=200), nullable=False),
+        sa.Column("facts", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("number"),
+    )
+    op.create_index("audit_by_subject", "audit", ["subject"], unique=False)
+    op.create_table(
+        "qpu_windows",
+        sa.Column("window_id", sa.String(length=64), nullable=False),
+        sa.Column("qpu_id", sa.String(length=100), nullable=False),
+        sa.Column("kind", sa.String(length=16), nullable=False),
+        sa.Column("instance_id", sa.String(length=64), nullable=True),
+        sa.Column("starts_at", sa.Double(), nullable=False),
+        sa.Column("ends_at", sa.Double(), nullable=False),
+        sa.Column("note", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("window_id"),
+    )
+    op.create_index("qpu_windows_by_end", "qpu_windows", ["ends_at"], unique=False)
+    op.create_table(
         "calibrations",
         sa.Column(
             "number", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False
@@ -170,6 +196,7 @@ def upgrade() -> None:
     )
     op.create_index("usage_by_instance", "usage", ["instance_id", "ended_at", "seconds"], unique=False)
     op.create_index("usage_by_job", "usage", ["job_id"], unique=False)
+    op.create_index("usage_by_workload", "usage", ["workload_id"], unique=False)
     op.create_table(
         "users",
         sa.Column("user_id", sa.String(length=64), nullable=False),
@@ -219,6 +246,7 @@ def downgrade() -> None:
     op.drop_index("workloads_by_instance", table_name="workloads")
     op.drop_table("workloads")
     op.drop_table("users")
+    op.drop_index("usage_by_workload", table_name="usage")
     op.drop_index("usage_by_job", table_name="usage")
     op.drop_index("usage_by_instance", table_name="usage")
     op.drop_table("usage")
@@ -249,3 +277,7 @@ def downgrade() -> None:
     op.drop_table("events")
     op.drop_index("calibrations_by_qpu", table_name="calibrations")
     op.drop_table("calibrations")
+    op.drop_index("qpu_windows_by_end", table_name="qpu_windows")
+    op.drop_table("qpu_windows")
+    op.drop_index("audit_by_subject", table_name="audit")
+    op.drop_table("audit")

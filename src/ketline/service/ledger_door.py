@@ -1,0 +1,184 @@
+"""The ledger as the outside reads it: totals, waiting times, lines, and where a session's time went."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Sequence
+from datetime import datetime
+from typing import Any, cast
+
+from ketline.core.model import WorkloadState
+from ketline.errors import INSTANCE_NOT_FOUND, KetlineError
+from ketline.service.clock import as_datetime
+from ketline.service.facade import (
+    LedgerLine,
+    Principal,
+    QueueTotal,
+    SessionSplit,
+    UsageQuery,
+    UsageTotal,
+    WorkloadView,
+)
+from ketline.service.house import House
+from ketline.service.instances import Instance
+from ketline.service.splitting import split
+from ketline.store import ledger as book
+from ketline.store import queries
+from ketline.store.queries import Row
+
+
+class LedgerDoor:
+    """The part of `ketline.service.facade.Runtime` that is about the ledger.
+
+    An administrator sees everything, a manager the instances that the key opens, a user what is their own
+    in the instance that they are in.
+    """
+
+    _house: House
+
+    async def workload(self, principal: Principal, workload_id: str) -> WorkloadView:
+        """One session or batch."""
+        raise NotImplementedError
+
+    async def usage_totals(
+        self, principal: Principal, wanted: UsageQuery, by: str | None = None
+    ) -> Sequence[UsageTotal]:
+        """Sums of the ledger by ``instance``, ``backend``, ``user_id`` or ``date`` (UTC), or of all."""
+        query = await self._query(principal, wanted)
+        found = await self._house.store.read(book.totals, query, cast("book.GroupBy | None", by))
+        return [UsageTotal(_group(by, t.group), t.kind, t.count, t.seconds, t.longest_seconds) for t in found]
+
+    async def queue_totals(
+        self, principal: Principal, wanted: UsageQuery, by: str | None = None
+    ) -> Sequence[QueueTotal]:
+        """How long jobs waited, in the same groups."""
+        query = await self._query(principal, wanted)
+        found = await self._house.store.read(book.queue_times, query, cast("book.GroupBy | None", by))
+        return [QueueTotal(_group(by, t.group), t.jobs, t.seconds, t.longest_seconds) for t in found]
+
+    async def ledger_members(self, principal: Principal, wanted: UsageQuery) -> dict[str, list[str]]:
+        """The ``instances`` (CRNs), ``backends``, ``users`` and ``plans`` that the ledger knows."""
+        query = await self._query(principal, wanted)
+        found = await self._house.store.read(book.members, query.instances)
+        known = [self._instance(instance_id) for instance_id in found["instances"]]
+        users = [u for u in found["users"] if query.users is None or u in query.users]
+        return {
+            "instances": [instance.crn for instance in known if instance is not None],
+            "backends": found["backends"],
+            "users": users,
+            "plans": sorted({instance.plan for instance in known if instance is not None}),
+        }
+
+    async def ledger(self, principal: Principal, wanted: UsageQuery) -> AsyncIterator[Sequence[LedgerLine]]:
+        """The ledger's lines in the order in which they were billed, in pages."""
+        query = await self._query(principal, wanted)
+        after: int | None = 0
+        while after is not None:
+            rows, after = await self._house.store.read(_page, query, after)
+            if rows:
+                yield [self._line(row) for row in rows]
+
+    async def session_split(self, principal: Principal, workload_id: str) -> SessionSplit:
+        """Where a session's or batch's time went; SESSION_NOT_FOUND."""
+        view = await self.workload(principal, workload_id)
+        jobs, lines = await asyncio.gather(
+            self._house.store.read(queries.jobs_of_workload, workload_id),
+            self._house.store.read(queries.usage_of_workload, workload_id),
+        )
+        now = self._house.clock.now()
+        overhead = self._house.backends[view.backend].spec.job_overhead_seconds
+        return split(
+            _windows(view, now),
+            [(j["running_at"], j["finished_at"] or now) for j in jobs if j["running_at"] is not None],
+            sum(job["qpu_seconds"] for job in jobs),
+            sum(line["seconds"] for line in lines),
+            sum(job["qpu_seconds"] + overhead for job in jobs if job["qpu_seconds"] > 0),
+        )
+
+    async def _query(self, principal: Principal, wanted: UsageQuery) -> book.LedgerQuery:
+        allowed = await self._allowed(principal)
+        instances = None if allowed is None else tuple(allowed)
+        if wanted.instances is not None:
+            named = [self._named(name) for name in wanted.instances]
+            for instance, name in zip(named, wanted.instances, strict=True):
+                if instance is None or (allowed is not None and instance.instance_id not in allowed):
+                    raise KetlineError(INSTANCE_NOT_FOUND, instance=name)
+            instances = tuple(instance.instance_id for instance in named if instance is not None)
+        users = wanted.users
+        if principal.role == "user":
+            users = (principal.user_id,) if users is None or principal.user_id in users else ()
+        return book.LedgerQuery(
+            instances=instances,
+            backends=wanted.backends,
+            users=users,
+            start=None if wanted.start is None else wanted.start.timestamp(),
+            end=None if wanted.end is None else wanted.end.timestamp(),
+        )
+
+    async def _allowed(self, principal: Principal) -> set[str] | None:
+        """The ids of the instances that the principal may read of; None for all."""
+        if principal.role == "administrator":
+            return None
+        if principal.role == "user":
+            return {principal.instance_id}
+        house = self._house
+        return {
+            instance.instance_id
+            for instance in list(house.instances.all())
+            if await house.keyring.enter(principal, instance.instance_id) is not None
+        }
+
+    def _instance(self, instance_id: str) -> Instance | None:
+        return self._house.instances.get(instance_id)
+
+    def _named(self, name: str) -> Instance | None:
+        house = self._house
+        found = house.instances.by_crn(name)
+        return found or next((i for i in house.instances.all() if name in (i.name, i.instance_id)), None)
+
+    def _line(self, row: Row) -> LedgerLine:
+        instance = self._instance(row["instance_id"])
+        return LedgerLine(
+            number=row["number"],
+            instance_id=row["instance_id"],
+            instance=instance.name if instance else row["instance_id"],
+            plan=instance.plan if instance else "",
+            user_id=row["user_id"],
+            backend=row["qpu_id"],
+            workload_id=row["workload_id"],
+            job_id=row["job_id"],
+            started_at=as_datetime(row["started_at"]),
+            ended_at=as_datetime(row["ended_at"]),
+            seconds=row["seconds"],
+            rule=row["rule"],
+        )
+
+
+def _page(connection: Any, query: book.LedgerQuery, after: int) -> tuple[Sequence[Row], int | None]:
+    """One page of lines, and the number to go on after; None at the end."""
+    size = 1_000
+    pages: Iterator[Sequence[Row]] = book.lines(connection, query, size, after)
+    rows = next(pages, [])
+    return rows, rows[-1]["number"] if len(rows) == size else None
+
+
+def _group(by: str | None, group: str | float | None) -> str | datetime | None:
+    return as_datetime(float(group)) if by == "date" and group is not None else cast("str | None", group)
+
+
+def _windows(view: WorkloadView, now: float) -> list[tuple[float, float]]:
+    """When it was active, from its history."""
+    found: list[tuple[float, float]] = []
+    opened: float | None = None
+    for state, at in view.history:
+        active = state is WorkloadState.ACTIVE or (
+            state is WorkloadState.PENDING_CLOSED and opened is not None
+        )
+        if active and opened is None:
+            opened = at.timestamp()
+        elif not active and opened is not None:
+            found.append((opened, at.timestamp()))
+            opened = None
+    if opened is not None:
+        found.append((opened, now))
+    return found
