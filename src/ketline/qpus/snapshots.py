@@ -79,16 +79,17 @@ def _announce(configuration: dict[str, Any], properties: dict[str, Any]) -> None
     known = configuration.get("supported_instructions") or [
         *configuration["basis_gates"], "measure", "reset", "delay",
     ]  # fmt: skip
-    fractional = [name for name in FRACTIONAL if name not in configuration["basis_gates"]]
-    for name in fractional:
+    listed = {gate["name"] for gate in configuration["gates"]}
+    for name in FRACTIONAL:
         places = [gate["qubits"] for gate in properties["gates"] if gate["gate"] == name]
         if not places:
             continue
-        parameter, definition = _QASM[name]
-        configuration["basis_gates"] = [*configuration["basis_gates"], name]
-        configuration["gates"].append(
-            {"name": name, "parameters": [parameter], "qasm_def": definition, "coupling_map": places}
-        )
+        if name not in listed:
+            parameter, definition = _QASM[name]
+            configuration["gates"].append(
+                {"name": name, "parameters": [parameter], "qasm_def": definition, "coupling_map": places}
+            )
+        configuration["basis_gates"] = list(dict.fromkeys([*configuration["basis_gates"], name]))
         known = [*known, name]
     configuration["supported_instructions"] = list(dict.fromkeys([*known, *CONTROL_FLOW]))
 

@@ -109,7 +109,7 @@ def _factories(boxed: bool) -> dict[str, Any]:
     """The annotation serialisers that QPY needs for boxes, imported only when there are any."""
     if not boxed:
         return {}
-    from samplomatic.serialization import AnnotationSerializer
+    from ibm_quantum_schemas.common.annotation_serializer import AnnotationSerializer
 
     return {"annotation_factories": {"samplomatic": AnnotationSerializer}}
 
