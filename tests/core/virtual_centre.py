@@ -242,11 +242,11 @@ class VirtualCentre:
         seconds = work.run[self._rounds[job_id]]
         self._rounds[job_id] += 1
         self._locks[job_id] = self.t
-        self.send(events.JobLocked(job_id))
         if work.fails is not None and work.fails_in is Stage.ON_QPU:
             self._later(job_id, seconds, lambda: self._fail(job_id, work, seconds))
         else:
             self._later(job_id, seconds, lambda: self._release(job_id, seconds))
+        self.send(events.JobLocked(job_id))
 
     def _unlock(self, job_id: str) -> float:
         since = self._locks.pop(job_id)

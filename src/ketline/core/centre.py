@@ -8,7 +8,18 @@ from __future__ import annotations
 from collections import OrderedDict
 from dataclasses import dataclass, field
 
-from ketline.core.actions import Action, Bill, JobChanged, SetTimer, Settle, WorkloadChanged
+from ketline.core.actions import (
+    Action,
+    Bill,
+    Finalize,
+    JobChanged,
+    Prepare,
+    Run,
+    SetTimer,
+    Settle,
+    Stop,
+    WorkloadChanged,
+)
 from ketline.core.fairshare import FairShare
 from ketline.core.lifecycle import Story
 from ketline.core.model import InstanceSpec, Job, Mode, QpuMode, QpuSpec, UsageLine, Workload
@@ -128,7 +139,11 @@ class Centre:
             self._changed_workloads[noun.workload_id] = noun
 
     def settled(self, job: Job) -> None:
-        """Note that a job is final."""
+        """Note that a job is final: what was ordered for it just before is off."""
+        orders = (Prepare, Run, Finalize, Stop)
+        self._deeds = [
+            deed for deed in self._deeds if not (isinstance(deed, orders) and deed.job_id == job.job_id)
+        ]
         self._changed_jobs.pop(job.job_id, None)
         self._settled[job.job_id] = job
 

@@ -99,7 +99,7 @@ class IllegalTransition(Exception):
     """Something happened that can't happen in this state; the message tells the noun's story."""
 
     def __init__(self, what: str, step: str, state: str, story: Story) -> None:
-        lines = [f"{what}: {step!r} can't happen in state {state!r}. Its story:"]
+        lines = [f"{what}: {str(step)!r} can't happen in state {state!r}. Its story:"]
         lines += [f"  {time:.6f} {text}" for time, text in story] or ["  (nothing yet)"]
         super().__init__("\n".join(lines))
 
