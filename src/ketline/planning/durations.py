@@ -101,16 +101,41 @@ class LogT:
         return max(elapsed, math.exp(self.location + self.scale * drawn))
 
 
-def posterior(prior: Prior, seen: Moments) -> LogT:
-    """The predictive distribution after ``seen`` under ``prior``."""
+@dataclass(frozen=True, slots=True)
+class Belief:
+    """What is known of mean and variance of a logarithm: the normal-inverse-gamma posterior's figures."""
+
+    location: float
+    kappa: float
+    alpha: float
+    beta: float
+
+    def predictive(self) -> LogT:
+        """The distribution of the next value."""
+        scale = math.sqrt(max(self.beta * (self.kappa + 1.0) / (self.alpha * self.kappa), 1e-8))
+        return LogT(self.location, scale, 2.0 * self.alpha)
+
+    def centre(self) -> tuple[float, float]:
+        """The most plausible (mean, standard deviation) of the logarithm."""
+        return self.location, math.sqrt(max(self.beta / self.alpha, 1e-8))
+
+    def draw(self, rng: np.random.Generator) -> tuple[float, float]:
+        """One possible (mean, standard deviation) of the logarithm: what all jobs of a replica share."""
+        variance = max(self.beta / float(rng.gamma(self.alpha)), 1e-8)
+        return self.location + math.sqrt(variance / self.kappa) * float(rng.standard_normal()), math.sqrt(
+            variance
+        )
+
+
+def posterior(prior: Prior, seen: Moments) -> Belief:
+    """What is believed after ``seen`` under ``prior``."""
     freedom = max(prior.weight, 3.0)
     kappa = prior.weight + seen.count
     location = (prior.weight * prior.mean + seen.count * seen.mean) / kappa
     shift = prior.weight * seen.count / kappa * (seen.mean - prior.mean) ** 2
     alpha = (freedom + seen.count) / 2.0
     beta = (freedom * prior.sigma**2 + seen.squares + shift) / 2.0
-    scale = math.sqrt(max(beta * (kappa + 1.0) / (alpha * kappa), 1e-8))
-    return LogT(location, scale, 2.0 * alpha)
+    return Belief(location, kappa, alpha, beta)
 
 
 @dataclass(slots=True)
@@ -127,7 +152,7 @@ class DurationModel:
     _seen: dict[tuple[Part, str, str], Moments] = field(default_factory=dict)
     _pooled: dict[tuple[Part, str], Moments] = field(default_factory=dict)
     _unestimated: dict[str, Moments] = field(default_factory=dict)
-    _cache: dict[tuple[str, str, str], LogT] = field(default_factory=dict)
+    _cache: dict[tuple[str, str, str], Belief] = field(default_factory=dict)
 
     def observe(
         self,
@@ -141,13 +166,13 @@ class DurationModel:
     ) -> None:
         """Learn from a job; times that are None (it never got so far) teach nothing."""
         if prepare_seconds is not None:
-            self._add(Part.PREPARE, program, qpu_id, _log(prepare_seconds))
+            self._add(Part.PREPARE, program, qpu_id, log_seconds(prepare_seconds))
         if finalize_seconds is not None:
-            self._add(Part.FINALIZE, program, qpu_id, _log(finalize_seconds))
+            self._add(Part.FINALIZE, program, qpu_id, log_seconds(finalize_seconds))
         if qpu_seconds is not None:
-            self._unestimated.setdefault(program, Moments()).add(_log(qpu_seconds), self.memory)
+            self._unestimated.setdefault(program, Moments()).add(log_seconds(qpu_seconds), self.memory)
             if estimate_seconds is not None:
-                self._add(Part.QPU, program, qpu_id, _log(qpu_seconds) - _log(estimate_seconds))
+                self._add(Part.QPU, program, qpu_id, log_seconds(qpu_seconds) - log_seconds(estimate_seconds))
         self._cache.clear()
 
     def predict(self, part: Part, program: str, qpu_id: str, estimate_seconds: float | None = None) -> LogT:
@@ -157,30 +182,31 @@ class DurationModel:
         program.
         """
         if part is Part.QPU and estimate_seconds is None:
-            return self._unknown(program)
-        key = (part.value, program, qpu_id)
-        known = self._cache.get(key)
-        if known is None:
-            known = self._cache[key] = self._posterior(part, program, qpu_id)
+            return self.belief(None, program, qpu_id).predictive()
+        known = self.belief(part, program, qpu_id).predictive()
         if part is not Part.QPU or estimate_seconds is None:
             return known
-        return LogT(known.location + _log(estimate_seconds), known.scale, known.freedom)
+        return LogT(known.location + log_seconds(estimate_seconds), known.scale, known.freedom)
 
-    def _unknown(self, program: str) -> LogT:
-        key = ("unknown", program, "")
+    def belief(self, part: Part | None, program: str, qpu_id: str) -> Belief:
+        """What is known of the logarithm of a time; ``part`` None: of the QPU seconds without an estimate."""
+        key = ("" if part is None else part.value, program, qpu_id)
         known = self._cache.get(key)
         if known is None:
-            seen = self._unestimated.get(program, Moments())
-            known = self._cache[key] = posterior(UNKNOWN_ESTIMATE, seen)
+            if part is None:
+                known = posterior(UNKNOWN_ESTIMATE, self._unestimated.get(program, Moments()))
+            else:
+                known = self._posterior(part, program, qpu_id)
+            self._cache[key] = known
         return known
 
-    def _posterior(self, part: Part, program: str, qpu_id: str) -> LogT:
+    def _posterior(self, part: Part, program: str, qpu_id: str) -> Belief:
         prior = self.priors[part]
         pooled = self._pooled.get((part, program))
         if pooled is not None:
-            drawn = posterior(prior, pooled)
+            everywhere = posterior(prior, pooled).predictive()
             # how QPUs differ isn't known: what the program does elsewhere guesses with the prior's weight
-            prior = Prior(drawn.location, max(drawn.scale, 1e-3), prior.weight)
+            prior = Prior(everywhere.location, max(everywhere.scale, 1e-3), prior.weight)
         return posterior(prior, self._seen.get((part, program, qpu_id), Moments()))
 
     def _add(self, part: Part, program: str, qpu_id: str, value: float) -> None:
@@ -191,7 +217,7 @@ class DurationModel:
         """For JSON: what is predicted for every (program, QPU) that was seen; times in seconds."""
         rows = []
         for (part, program, qpu_id), seen in sorted(self._seen.items()):
-            predicted = self._posterior(part, program, qpu_id)
+            predicted = self._posterior(part, program, qpu_id).predictive()
             rows.append(
                 {
                     "part": part.value,
@@ -206,5 +232,6 @@ class DurationModel:
         return {"durations": rows}
 
 
-def _log(seconds: float) -> float:
+def log_seconds(seconds: float) -> float:
+    """The logarithm of a duration; of a tenth of a millisecond for anything shorter."""
     return math.log(max(seconds, SHORTEST_SECONDS))

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from ketline.core.model import Mode
+from ketline.core.model import Job, JobStatus, Mode, Workload
 
 JobOutcome = Literal["completed", "failed", "system_failure", "cancelled"]
 Close = Literal["submitted", "finished", "cancel", "never"]
@@ -217,6 +217,62 @@ def write(trace: Trace, path: Path) -> None:
         raise TraceError(
             [f"{path}: a trace is a .csv or .parquet file, not {suffix or 'a file without suffix'}"]
         )
+
+
+def of_job(job: Job, mode: Mode) -> TraceJob:
+    """The row of a job that has ended, with its recorded times; ``mode`` is its workload's."""
+    locked, released = job.locked_at, job.released_at
+    prepare = finalize = 0.0
+    if job.running_at is not None and job.ready_at is not None:
+        prepare = max(0.0, job.ready_at - job.running_at)
+    if released is not None and job.finished_at is not None:
+        finalize = max(0.0, job.finished_at - released)
+    outcome: JobOutcome = "completed"
+    cancel_after = None
+    if job.status is JobStatus.FAILED:
+        outcome = "system_failure" if job.qpu_seconds > 0.0 and job.billed_seconds == 0.0 else "failed"
+    elif job.status is JobStatus.CANCELLED:
+        outcome = "cancelled"
+        cancel_after = max(0.0, (job.finished_at or job.created_at) - job.created_at)
+    return TraceJob(
+        job_id=job.job_id,
+        submitted_at=job.created_at,
+        instance=job.instance_id,
+        qpu=job.qpu_id,
+        user=job.user_id,
+        mode=mode,
+        workload=job.workload_id,
+        program=job.program,
+        prepare_seconds=prepare,
+        qpu_seconds=job.qpu_seconds,
+        finalize_seconds=finalize,
+        estimate_seconds=job.estimate_seconds,
+        limit_seconds=job.limit_seconds,
+        outcome=outcome,
+        cancel_after_seconds=cancel_after,
+        recorded=Recorded(
+            job.running_at, job.ready_at, locked, released, job.finished_at, job.billed_seconds
+        ),
+    )
+
+
+def of_workload(workload: Workload) -> TraceWorkload:
+    """The row of a closed session or batch, with its recorded times."""
+    return TraceWorkload(
+        workload_id=workload.workload_id,
+        submitted_at=workload.created_at,
+        instance=workload.instance_id,
+        mode=workload.mode,
+        qpu=workload.qpu_id,
+        user=workload.user_id,
+        max_ttl_seconds=workload.max_ttl_seconds,
+        close="never",
+        recorded=Recorded(
+            running_at=workload.started_at,
+            finished_at=workload.closed_at,
+            usage_seconds=workload.usage_seconds,
+        ),
+    )
 
 
 _NUMBERS = frozenset(name for name in COLUMNS if name.endswith(("_seconds", "_at")))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -29,24 +30,30 @@ class Users:
     A job that names no QPU goes to the one with the fewest unfinished jobs at its submission, as a
     client's ``least_busy`` would choose, in turns where several have as few. A job that is refused counts
     as over: whoever waits for it goes on, except in the same workload, where nothing more is submitted.
+    ``on_submitted`` hears of every accepted job, with its number.
     """
 
     performer: Performer
     trace: Trace
+    ends: bool = True
+    on_submitted: Callable[[str, int], None] | None = None
     _rows: dict[str, TraceJob] = field(default_factory=dict)
     _next: dict[str, list[TraceJob]] = field(default_factory=dict)
     _workloads: dict[str, _Open] = field(default_factory=dict)
     _load: dict[str, int] = field(default_factory=dict)
     _given: dict[str, int] = field(default_factory=dict)
     _left: int = 0
+    _accepted: int = 0
 
     def __post_init__(self) -> None:
         """Lay out every submission whose time is known."""
         performer = self.performer
         self._load = dict.fromkeys(performer.scheduler.qpus, 0)
         self._given = dict.fromkeys(performer.scheduler.qpus, 0)
-        performer.on_settled = self._settled
-        performer.on_closed = self._closed
+        for job in performer.scheduler.jobs.values():
+            self._load[job.qpu_id] = self._load.get(job.qpu_id, 0) + 1
+        performer.on_settled.append(self._settled)
+        performer.on_closed.append(self._closed)
         counts: dict[str, int] = {}
         for row in self.trace.jobs:
             self._rows[row.job_id] = row
@@ -63,7 +70,8 @@ class Users:
     def run(self, until: float = float("inf")) -> None:
         """Submit in the order of time and let the performer play in between.
 
-        It ends when every job is over and every workload closed, or at ``until``.
+        It ends when every job of the trace is over and every workload closed (unless ``ends`` is False), or
+        at ``until``.
         """
         performer = self.performer
         known: list[tuple[float, int, TraceJob | TraceWorkload]] = [
@@ -75,16 +83,22 @@ class Users:
             if at > until:
                 break
             performer.run(at)
+            if performer.stopped:
+                return
             if isinstance(row, TraceJob):
                 self._submit(row)
             else:
                 self._open(row)
-        if self._left:
+        if self._left or not self.ends:
             performer.run(until)
+
+    def count(self, qpu_id: str) -> None:
+        """Know of a job that somebody else submitted."""
+        self._load[qpu_id] = self._load.get(qpu_id, 0) + 1
 
     def _one_less(self) -> None:
         self._left -= 1
-        if self._left == 0:
+        if self._left == 0 and self.ends:
             self.performer.stop()
 
     # ------------------------------------------------------------------ what users do
@@ -120,6 +134,9 @@ class Users:
         )  # fmt: skip
         if row.job_id in performer.scheduler.jobs:
             self._load[qpu_id] += 1
+            self._accepted += 1
+            if self.on_submitted is not None:
+                self.on_submitted(row.job_id, self._accepted)
             if row.cancel_after_seconds is not None:
                 performer.push(
                     performer.now + row.cancel_after_seconds, events.JobCancelRequested(row.job_id)
@@ -130,9 +147,9 @@ class Users:
             self._finish_workload(workload)
 
     def _settled(self, job: Job) -> None:
+        self._load[job.qpu_id] -= 1
         row = self._rows.get(job.job_id)
         if row is not None:
-            self._load[job.qpu_id] -= 1
             self._over(row)
 
     def _over(self, row: TraceJob) -> None:

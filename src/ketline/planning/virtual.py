@@ -72,8 +72,9 @@ class Performer:
     """An event loop over a scheduler.
 
     ``work`` maps a job's id to its `Work`; a mapping with ``__missing__`` may draw it when it is asked.
-    ``on_settled`` and ``on_closed`` are called when a job or a workload has come to its end, and may push
-    more events. Not thread-safe.
+    ``on_settled`` and ``on_closed`` hear of jobs and workloads that have come to their end, ``on_prepare``
+    of jobs that begin to run and ``on_locked`` of jobs that get the QPU, with their seconds; all of them may
+    push more events. Not thread-safe.
     """
 
     def __init__(self, scheduler: Scheduler, work: MutableMapping[str, Work], now: float) -> None:
@@ -82,9 +83,10 @@ class Performer:
         self.now = now
         self.record = Record()
         self.events_handled = 0
-        self.on_settled: Callable[[Job], None] | None = None
-        self.on_closed: Callable[[Workload], None] | None = None
-        self.on_locked: Callable[[str], None] | None = None
+        self.on_settled: list[Callable[[Job], None]] = []
+        self.on_closed: list[Callable[[Workload], None]] = []
+        self.on_prepare: Callable[[str], None] | None = None
+        self.on_locked: Callable[[str, float], None] | None = None
         self._heap: list[tuple[float, int, str | None, Any]] = []
         self._order = 0
         self._answers: dict[str, int] = {}
@@ -120,6 +122,11 @@ class Performer:
         self._order = order = self._order + 1
         self._answers[job_id] = order
         heapq.heappush(self._heap, (at, order, job_id, event))
+
+    @property
+    def stopped(self) -> bool:
+        """Whether `stop` ended the latest `run`."""
+        return self._stopped
 
     def stop(self) -> None:
         """End `run` after the event that is being handled."""
@@ -188,6 +195,8 @@ class Performer:
 
     def _prepare(self, action: actions.Prepare) -> None:
         work = self.work[action.job_id]
+        if self.on_prepare is not None:
+            self.on_prepare(action.job_id)
         event: events.Event
         if work.qpu_seconds <= 0.0 and work.outcome in _FAILURES:
             event = events.JobFailed(action.job_id, _FAILURES[work.outcome])
@@ -209,7 +218,23 @@ class Performer:
             event = events.JobReleased(job_id, seconds)
         self.answer(job_id, self.now + seconds, event)
         if self.on_locked is not None:
-            self.on_locked(job_id)
+            self.on_locked(job_id, seconds)
+
+    def resume_preparing(self, job_id: str, ready_at: float) -> None:
+        """Take up a job whose preparation began before this performer did."""
+        self.answer(job_id, max(self.now, ready_at), events.JobPrepared(job_id))
+
+    def resume_finalizing(self, job_id: str, finished_at: float) -> None:
+        """Take up a job whose finalizing began before this performer did."""
+        self.answer(job_id, max(self.now, finished_at), events.JobFinalized(job_id))
+
+    def start_on_qpu(self, job_id: str, qpu_id: str) -> None:
+        """Take up a job that was given to the QPU and isn't known to be locked yet."""
+        self._run(actions.Run(job_id, qpu_id, float("inf")))
+
+    def resume_calibration(self, qpu_id: str, ends_at: float) -> None:
+        """Take up a calibration that began before this performer did."""
+        self.push(ends_at, events.CalibrationEnded(qpu_id))
 
     def resume_on_qpu(self, job_id: str, locked_at: float, seconds: float) -> None:
         """Take up a job that was locked before this performer began; it is released ``seconds`` after."""
@@ -232,14 +257,14 @@ class Performer:
         job = action.job
         self._answers.pop(job.job_id, None)
         self.record.jobs.append(job)
-        if self.on_settled is not None:
-            self.on_settled(job)
+        for listen in self.on_settled:
+            listen(job)
 
     def _workload_changed(self, action: actions.WorkloadChanged) -> None:
         if action.workload.state is WorkloadState.CLOSED:
             self.record.workloads.append(action.workload)
-            if self.on_closed is not None:
-                self.on_closed(action.workload)
+            for listen in self.on_closed:
+                listen(action.workload)
 
     def _bill(self, action: actions.Bill) -> None:
         self.record.lines.append(action.line)

@@ -1,0 +1,277 @@
+"""When will it start? The real core is run ahead over the present queue, many times, with drawn durations.
+
+A forecast is an interval with a stated coverage. What the replicas can't know (people) is made good by
+conformal correction: the intervals of past forecasts are compared with what came true, and the next ones
+are made as much wider (or narrower) as the stated coverage asks for. Source: Y. Romano, E. Patterson,
+E. Candès, "Conformalized Quantile Regression" (2019).
+"""
+
+from __future__ import annotations
+
+import gc
+import math
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ketline.core.model import Job, JobStatus
+from ketline.core.scheduler import Scheduler
+from ketline.planning.durations import DurationModel, Part
+from ketline.planning.history import History
+from ketline.planning.replica import Present, Replica
+from ketline.planning.statistics import Interval, quantile_interval
+
+COVERAGE = 0.9
+MAX_REPLICAS = 40
+JOBS_BUDGET = 6_000
+"""Jobs that all replicas of a forecast may play together: it bounds the time that a forecast takes."""
+ENOUGH_REPLICAS = 12
+"""With fewer, intervals come from central durations and the spread of the work ahead."""
+SPREAD_SAMPLES = 400
+ADAPTION = 0.03
+HORIZON_SECONDS = 14 * 86_400.0
+
+Floats = NDArray[np.float64]
+_NO_SPREAD: Floats = np.zeros(1)
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """When a job will run (its preparation begins), have the QPU, and end: times in seconds since the epoch.
+
+    None for what has happened already and for what didn't happen in any replica within ``HORIZON_SECONDS``
+    (a paused QPU, a limit that holds the instance's work). ``replicas`` is how many futures were played.
+    """
+
+    job_id: str
+    made_at: float
+    running: Interval | None
+    on_qpu: Interval | None
+    finished: Interval | None
+    replicas: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+
+        def times(interval: Interval | None) -> dict[str, float] | None:
+            if interval is None:
+                return None
+            return {
+                "earliest": interval.low,
+                "median": interval.middle,
+                "latest": interval.high,
+                "coverage": interval.coverage,
+            }
+
+        return {
+            "made_at": self.made_at,
+            "running": times(self.running),
+            "on_qpu": times(self.on_qpu),
+            "finished": times(self.finished),
+            "replicas": self.replicas,
+        }
+
+
+@dataclass(slots=True)
+class Record:
+    """How past intervals compare with what came true: the scores of conformal correction.
+
+    ``missed`` is how much more often than stated the truth fell outside lately; it is made good by asking
+    for more than the stated coverage while bursts last (I. Gibbs, E. Candès, "Adaptive Conformal Inference
+    Under Distribution Shift", 2021).
+    """
+
+    scores: deque[float] = field(default_factory=lambda: deque(maxlen=400))
+    missed: float = 0.0
+
+    def add(self, made_at: float, interval: Interval, truth: float) -> None:
+        """Take in an uncorrected interval and the time that came true."""
+        outside = truth not in self.correct(made_at, interval)
+        allowed = 1.0 - interval.coverage
+        self.missed = min(allowed, max(-allowed, self.missed + ADAPTION * (outside - allowed)))
+        self.scores.append(max(interval.low - truth, truth - interval.high) / _unit(made_at, interval))
+
+    def correct(self, made_at: float, interval: Interval) -> Interval:
+        """The interval, widened or narrowed so that past ones would have had the coverage it states."""
+        count = len(self.scores)
+        if count < 20:
+            return interval
+        level = min(1.0, math.ceil((count + 1) * (interval.coverage + self.missed)) / count)
+        shift = float(np.quantile(np.array(self.scores), level, method="higher")) * _unit(made_at, interval)
+        low = min(max(made_at, interval.low - shift), interval.middle)
+        return replace(interval, low=low, high=max(interval.high + shift, interval.middle))
+
+
+def _unit(made_at: float, interval: Interval) -> float:
+    return max(interval.width, 0.1 * (interval.middle - made_at), 1.0)
+
+
+class Forecaster:
+    """Forecasts for jobs of a live queue, from what is known of durations and users.
+
+    Not thread-safe; a forecast takes a fraction of a second of computing and should be kept off an event
+    loop, on copies of the core.
+    """
+
+    def __init__(self, model: DurationModel, history: History, coverage: float = COVERAGE) -> None:
+        self.model, self.history, self.coverage = model, history, coverage
+        self.past = {"running": Record(), "finished": Record()}
+
+    def learn(self, forecast: Forecast, job: Job) -> None:
+        """Compare an uncorrected forecast with a job that has ended."""
+        for name, truth in (("running", job.running_at), ("finished", job.finished_at)):
+            interval: Interval | None = getattr(forecast, name)
+            if interval is not None and truth is not None and job.status is not JobStatus.CANCELLED:
+                self.past[name].add(forecast.made_at, interval, truth)
+
+    def corrected(self, forecast: Forecast) -> Forecast:
+        """The forecast with what was learned from earlier ones."""
+        running, finished = (
+            None if interval is None else self.past[name].correct(forecast.made_at, interval)
+            for name, interval in (("running", forecast.running), ("finished", forecast.finished))
+        )
+        return replace(forecast, running=running, finished=finished)
+
+    def forecast(
+        self,
+        scheduler: Scheduler,
+        job_ids: Sequence[str],
+        now: float,
+        *,
+        present: Present = Present({}),  # noqa: B008 - frozen
+        seed: int = 0,
+    ) -> dict[str, Forecast]:
+        """Uncorrected forecasts of unfinished jobs, all from the same replicas.
+
+        ``scheduler`` isn't changed. `KeyError` names a job that it doesn't know.
+        """
+        wanted = {job_id: scheduler.jobs[job_id] for job_id in job_ids}
+        horizon = self._horizon(scheduler, now)
+        jobs = len(scheduler.jobs) + self.history.per_second(now) * horizon
+        replicas = max(1, min(MAX_REPLICAS, int(JOBS_BUDGET / max(jobs, 1.0))))
+        few = replicas < ENOUGH_REPLICAS
+        watches = []
+        collecting = gc.isenabled()
+        gc.disable()
+        try:
+            for child in np.random.SeedSequence(seed).spawn(replicas):
+                rng = np.random.default_rng(child)
+                replica = Replica(
+                    scheduler.copy(), present, self.model, self.history, now, rng, horizon, central=few
+                )
+                watch = Watch(replica, wanted)
+                replica.run(now + HORIZON_SECONDS)
+                watches.append(watch.done())
+        finally:
+            if collecting:
+                gc.enable()
+        rng = np.random.default_rng(seed)
+        spread = {
+            job_id: self._spread(watches, job, rng) if few else _NO_SPREAD for job_id, job in wanted.items()
+        }
+        return {
+            job_id: Forecast(
+                job_id,
+                now,
+                self._interval([w.running.get(job_id) for w in watches], now, spread[job_id]),
+                self._interval([w.on_qpu.get(job_id) for w in watches], now, spread[job_id]),
+                self._interval([w.finished.get(job_id) for w in watches], now, spread[job_id]),
+                replicas,
+            )
+            for job_id in wanted
+        }
+
+    def _interval(self, times: list[float | None], now: float, spread: Floats) -> Interval | None:
+        """The interval of times that came about in most replicas; None when they didn't."""
+        known = np.array([at for at in times if at is not None])
+        if 2 * known.size <= len(times):
+            return None
+        samples = known if spread.size == 1 else np.maximum(now, np.add.outer(known, spread).ravel())
+        return quantile_interval(samples, self.coverage)
+
+    def _spread(self, watches: list[Watched], job: Job, rng: np.random.Generator) -> Floats:
+        """How much earlier or later the work ahead may end, shape ``(SPREAD_SAMPLES,)``.
+
+        For the few replicas that a long queue leaves time for: their durations are central ones, and the
+        sum of those ahead is spread by what isn't known of the programs and by chance.
+        """
+        shift = np.zeros(SPREAD_SAMPLES)
+        variance = np.zeros(SPREAD_SAMPLES)
+        for (program, known), (total, squares) in watches[0].ahead.get(job.job_id, {}).items():
+            belief = self.model.belief(Part.QPU if known else None, program, job.qpu_id)
+            mean, sigma = belief.centre()
+            drawn = np.array([belief.draw(rng) for _ in range(SPREAD_SAMPLES)])
+            growth = drawn[:, 0] - mean + (drawn[:, 1] ** 2 - sigma**2) / 2
+            factor = np.exp(np.minimum(growth, 5.0))
+            shift += total * (factor - 1.0)
+            variance += squares * factor**2 * -np.expm1(-(sigma**2))
+        return shift + np.sqrt(variance) * rng.standard_normal(SPREAD_SAMPLES)
+
+    def _horizon(self, scheduler: Scheduler, now: float) -> float:
+        """For how long newcomers matter: about as long as the longest queue lasts, and the budget allows."""
+        queued: dict[str, float] = {}
+        for job in scheduler.jobs.values():
+            expected = 10.0 if job.estimate_seconds is None else job.estimate_seconds
+            queued[job.qpu_id] = queued.get(job.qpu_id, 0.0) + expected
+        affordable = 0.5 * JOBS_BUDGET / max(self.history.per_second(now), 1e-9)
+        return min(HORIZON_SECONDS, affordable, 3_600.0 + 2.0 * max(queued.values(), default=0.0))
+
+
+@dataclass(slots=True)
+class Watched:
+    """What became of the jobs of interest in one replica: times by job id, and what was on the QPU before.
+
+    ``ahead`` maps (program, had an estimate) to the sum and the sum of squares of the seconds.
+    """
+
+    running: dict[str, float] = field(default_factory=dict)
+    on_qpu: dict[str, float] = field(default_factory=dict)
+    finished: dict[str, float] = field(default_factory=dict)
+    ahead: dict[str, dict[tuple[str, bool], tuple[float, float]]] = field(default_factory=dict)
+
+
+class Watch:
+    """Looks on while a replica plays, and ends it when all jobs of interest have ended."""
+
+    def __init__(self, replica: Replica, wanted: dict[str, Job]) -> None:
+        self._performer = replica.performer
+        self._jobs = replica.performer.scheduler.jobs
+        self._left = set(wanted)
+        self._wanted = frozenset(wanted)
+        self._qpus = {job.qpu_id for job in wanted.values()}
+        self._sums: dict[str, dict[tuple[str, bool], tuple[float, float]]] = {qpu: {} for qpu in self._qpus}
+        self._found = Watched()
+        replica.performer.on_prepare = self._prepare
+        replica.performer.on_locked = self._locked
+        replica.performer.on_settled.append(self._settled)
+
+    def done(self) -> Watched:
+        """What was seen."""
+        return self._found
+
+    def _prepare(self, job_id: str) -> None:
+        if job_id in self._wanted:
+            self._found.running.setdefault(job_id, self._performer.now)
+            self._found.ahead[job_id] = dict(self._sums[self._jobs[job_id].qpu_id])
+
+    def _locked(self, job_id: str, seconds: float) -> None:
+        job = self._jobs[job_id]
+        if job_id in self._wanted:
+            self._found.on_qpu.setdefault(job_id, self._performer.now)
+        sums = self._sums.get(job.qpu_id)
+        if sums is not None:
+            key = (job.program, job.estimate_seconds is not None)
+            total, squares = sums.get(key, (0.0, 0.0))
+            sums[key] = (total + seconds, squares + seconds * seconds)
+
+    def _settled(self, job: Job) -> None:
+        if job.job_id in self._wanted:
+            if job.status is JobStatus.COMPLETED:
+                self._found.finished[job.job_id] = self._performer.now
+            self._left.discard(job.job_id)
+            if not self._left:
+                self._performer.stop()
