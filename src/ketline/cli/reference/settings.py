@@ -28,7 +28,12 @@ def page() -> str:
         summary = prose(property_.get("description", ""))
         if property_.get("type") in {"array", "object"} and summary:
             parts.append(f"\n{summary}\n")
-        parts.append("\n" + table(("key", "value", "default", "meaning"), _rows(definition)))
+        parts.append("\n" + _table(definition))
+        for key, field in definition["properties"].items():
+            if "$ref" in field.get("items", {}):
+                inner = schema["$defs"][field["items"]["$ref"].rsplit("/", 1)[-1]]
+                parts.append(f"\n## `[[{name}.{key}]]`\n\n{_without_name(inner['description'])}\n")
+                parts.append("\n" + _table(inner))
         if name == "plans":
             parts.append(_built_in_plans())
     return "".join(parts)
@@ -46,6 +51,10 @@ def _section(name: str, property_: dict[str, Any]) -> tuple[str, str]:
 def _without_name(description: str) -> str:
     text = prose(description).partition(": ")[2]
     return text[:1].upper() + text[1:]
+
+
+def _table(definition: dict[str, Any]) -> str:
+    return table(("key", "value", "default", "meaning"), _rows(definition))
 
 
 def _rows(definition: dict[str, Any]) -> list[tuple[str, str, str, str]]:
@@ -71,6 +80,8 @@ def _one_allowed(option: dict[str, Any]) -> str:
         return ", ".join(f"`{json.dumps(value)}`" for value in option["enum"])
     if "const" in option:
         return f"`{json.dumps(option['const'])}`"
+    if "$ref" in option.get("items", {}):
+        return "list of tables"
     kind = {"string": "text", "integer": "integer", "number": "number", "boolean": "`true`, `false`"}.get(
         option["type"], "list of texts"
     )
