@@ -11,10 +11,10 @@ from ketline.units.work import ItemOutcome, WorkItem
 
 
 def run(
-    items: list[WorkItem], noise: NoiseModel | None = None, seed: int = 1, method: str = "automatic"
+    items: list[WorkItem], noise: NoiseModel | None = None, seed: int = 1, method: str = "density_matrix"
 ) -> list[ItemOutcome]:
     """Run items as a QPU does: every parameter set with the item's shots."""
-    simulator = AerSimulator(method=method, noise_model=noise, seed_simulator=seed)
+    simulator = AerSimulator(method=method, noise_model=noise, seed_simulator=seed, max_parallel_threads=1)
     return [_run(simulator, item) for item in items]
 
 

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from qiskit.circuit import QuantumCircuit
 from qiskit.quantum_info import PauliLindbladMap
 from qiskit.transpiler import TranspilerError
-from samplomatic import InjectNoise, build
+from samplomatic import ChangeBasis, InjectNoise, build
 from samplomatic.exceptions import BuildError
 from samplomatic.samplex import Samplex
 from samplomatic.transpiler import generate_boxing_pass_manager
@@ -197,10 +197,7 @@ def twirl(
         template, samplex = build(boxed)
     except (TranspilerError, BuildError) as error:
         raise rejected(field, f"the circuit can't be twirled: {error}") from None
-    basis_ref, basis_size = None, 0
-    if change_basis:
-        spec = samplex.inputs().get_specs("basis_changes")[-1]
-        basis_ref, basis_size = spec.name, spec.shape[-1]
+    basis_ref, basis_size = _last_basis(boxed) if change_basis else (None, 0)
     return Template(
         place(template, qubits, circuit.num_qubits), samplex, basis_ref, basis_size, _sites(boxed, qubits)
     )
@@ -220,6 +217,16 @@ def _check(circuit: QuantumCircuit, gates: bool, field: str) -> None:
             f"fractional gates can't be twirled; the circuit has {', '.join(fractional)}.",
             "Transpile for a backend made with use_fractional_gates=False, or turn gate twirling off.",
         )
+
+
+def _last_basis(boxed: QuantumCircuit) -> tuple[str | None, int]:
+    """The input for the basis of the last measurement, and the number of its qubits."""
+    for instruction in reversed(boxed.data):
+        if instruction.operation.name == "box":
+            annotation = get_annotation(instruction.operation, ChangeBasis)
+            if annotation is not None:
+                return f"basis_changes.{annotation.ref}", len(instruction.qubits)
+    return None, 0
 
 
 def _sites(boxed: QuantumCircuit, qubits: list[int]) -> tuple[NoiseSite, ...]:

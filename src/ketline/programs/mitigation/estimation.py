@@ -1,0 +1,413 @@
+"""Estimating expectation values with any combination of techniques: circuits in, estimates out.
+
+    items, plan = plan_job([(Pub(circuit, observables, points), recipe), …], readout_sizes, rng)
+    estimates = evaluate_job(plan, outcomes)        # one an element, as `estimates.Estimates`
+    plan.pubs[0].metadata                           # what the result says of the techniques
+
+``plan`` goes through `JobPlan.to_tree` and `JobPlan.from_tree` (for `ketline.programs.state.pack`) while the
+items are on the QPU. With a layer's noise unknown, `needed_layers` says which layers to learn first
+(`learning`); what is learned goes into `Recipe.noises`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from qiskit.circuit import QuantumCircuit
+
+from ketline.programs.failures import beyond_limit, rejected
+from ketline.programs.mitigation.counts import Counts
+from ketline.programs.mitigation.estimates import Estimates, Extrapolation, Run, estimate
+from ketline.programs.mitigation.folding import fold
+from ketline.programs.mitigation.layers import Layer, LayerNoise, maps_for, unique_layers
+from ketline.programs.mitigation.measuring import Dressed, dress, with_measurement
+from ketline.programs.mitigation.observables import MeasurementPlan, plan_measurement
+from ketline.programs.mitigation.pec import Cancellation, plan_cancellation
+from ketline.programs.mitigation.trex import ReadoutPlan, prepare_readout, read
+from ketline.programs.mitigation.twirling import Drawn, Sizes, Strategy, Template, twirl
+from ketline.units.work import ItemOutcome, WorkItem
+
+if TYPE_CHECKING:
+    from qiskit.primitives.containers.observables_array import ObservablesArray
+
+Amplifier = Literal["gate_folding", "gate_folding_front", "gate_folding_back", "pea"]
+
+
+@dataclass(frozen=True, slots=True)
+class Zne:
+    """Options of zero-noise extrapolation, resolved.
+
+    ``extrapolated_noise_factors`` None means 0 and all factors.
+    """
+
+    noise_factors: tuple[float, ...] = (1.0, 3.0, 5.0)
+    amplifier: Amplifier = "gate_folding"
+    extrapolators: tuple[str, ...] = ("exponential", "linear")
+    extrapolated_noise_factors: tuple[float, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pec:
+    """Options of probabilistic error cancellation (see `pec.plan_cancellation`)."""
+
+    max_overhead: float | None = 100.0
+    noise_gain: float | Literal["auto"] = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How one pub is estimated.
+
+    ``sizes``: randomisations, and shots of each; one randomisation without twirling. PEC multiplies the
+    randomisations. ``noises``: what is known of layers, for PEC and for ZNE with PEA, which both twirl gates
+    whatever ``twirl_gates`` says. ``decouple`` is applied to every circuit before it is run.
+    ``max_sets``: parameter sets of all circuits of the pub; more are refused before they are drawn.
+    """
+
+    sizes: Sizes
+    twirl_gates: bool = False
+    twirl_measures: bool = False
+    strategy: Strategy = "active-accum"
+    zne: Zne | None = None
+    pec: Pec | None = None
+    noises: tuple[LayerNoise, ...] = ()
+    decouple: Callable[[QuantumCircuit], QuantumCircuit] | None = None
+    max_sets: int = 10_000_000
+
+    @property
+    def injects(self) -> bool:
+        """Whether noise is injected, for which it must be known."""
+        return self.pec is not None or (self.zne is not None and self.zne.amplifier == "pea")
+
+
+@dataclass(frozen=True, slots=True)
+class Pub:
+    """A circuit on physical qubits, observables as wide as it, and points ``(*shape, n_parameters)``."""
+
+    circuit: QuantumCircuit
+    observables: ObservablesArray
+    points: NDArray[np.float64]
+
+
+@dataclass(slots=True)
+class PubPlan:
+    """What `evaluate_job` needs of a pub, JSON and arrays only.
+
+    ``runs``: one a noise factor: item, first set, number of randomisations, flips ``(sets, qubits)`` or None,
+    signs ``(sets,)`` or None; sets are counted in the item. ``metadata`` is what the result tells.
+    """
+
+    measurement: MeasurementPlan
+    register: str
+    runs: list[dict[str, Any]]
+    gamma: float
+    extrapolation: Extrapolation | None
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+    def to_tree(self) -> dict[str, Any]:
+        """A tree of lists and arrays."""
+        extrapolation = None
+        if self.extrapolation is not None:
+            extrapolation = {name: getattr(self.extrapolation, name) for name in Extrapolation.__slots__}
+        return {
+            "measurement": self.measurement.to_tree(),
+            "register": self.register,
+            "runs": self.runs,
+            "gamma": self.gamma,
+            "extrapolation": extrapolation,
+            "metadata": self.metadata,
+        }
+
+    @classmethod
+    def from_tree(cls, tree: dict[str, Any]) -> PubPlan:
+        """What `to_tree` gave."""
+        extrapolation = tree["extrapolation"]
+        return cls(
+            MeasurementPlan.from_tree(tree["measurement"]),
+            tree["register"],
+            tree["runs"],
+            tree["gamma"],
+            None
+            if extrapolation is None
+            else Extrapolation(**{k: tuple(v) for k, v in extrapolation.items()}),
+            tree["metadata"],
+        )
+
+
+@dataclass(slots=True)
+class JobPlan:
+    """The pubs of a job, and the calibration of readout if there is one (always its last item)."""
+
+    pubs: list[PubPlan]
+    readout: ReadoutPlan | None = None
+
+    def to_tree(self) -> dict[str, Any]:
+        """A tree of lists and arrays, for `ketline.programs.state.pack`."""
+        return {
+            "pubs": [pub.to_tree() for pub in self.pubs],
+            "readout": None if self.readout is None else self.readout.to_tree(),
+        }
+
+    @classmethod
+    def from_tree(cls, tree: dict[str, Any]) -> JobPlan:
+        """What `to_tree` gave."""
+        readout = tree["readout"]
+        return cls(
+            [PubPlan.from_tree(pub) for pub in tree["pubs"]],
+            None if readout is None else ReadoutPlan.from_tree(readout),
+        )
+
+
+def needed_layers(pubs: Sequence[tuple[Pub, Recipe]]) -> list[Layer]:
+    """The layers whose noise the pubs' recipes need, most important first; those already known left out."""
+    sites, known = [], set()
+    for pub, recipe in pubs:
+        if recipe.injects:
+            known |= {noise.layer.gates for noise in recipe.noises}
+            qubits = plan_measurement(pub.observables, pub.points.shape[:-1]).qubits.tolist()
+            circuit, _ = with_measurement(pub.circuit, qubits)
+            sites.append(_injecting(circuit, recipe).sites)
+    return [layer for layer in unique_layers(sites) if layer.gates not in known]
+
+
+def plan_job(
+    pubs: Sequence[tuple[Pub, Recipe]], readout_sizes: Sizes | None, rng: np.random.Generator
+) -> tuple[list[WorkItem], JobPlan]:
+    """Expand pubs into circuits and parameter sets.
+
+    Args:
+        pubs: Each with its recipe.
+        readout_sizes: Correct all pubs for readout errors, and calibrate with so much; None not to. The
+            recipes must then twirl measurements.
+        rng: The source of all randomness.
+
+    Raises:
+        JobError: a circuit or an observable can't be treated as its recipe says; the option is named.
+    """
+    items: list[WorkItem] = []
+    plans = []
+    for index, (pub, recipe) in enumerate(pubs):
+        measurement = plan_measurement(pub.observables, pub.points.shape[:-1])
+        if readout_sizes is not None and (measurement.letters >> 2).any():
+            raise rejected(
+                f"pubs[{index}].observables", "projectors can't be corrected for readout errors.",
+                "Write them as sums of Paulis, or turn resilience.measure_mitigation off.",
+            )  # fmt: skip
+        if readout_sizes is not None and not recipe.twirl_measures:
+            raise ValueError("readout mitigation needs measurement twirling")
+        plans.append(_plan_pub(index, pub, recipe, measurement, items, rng))
+    qubits = sorted({int(qubit) for plan in plans for qubit in plan.measurement.qubits})
+    if readout_sizes is None or not qubits:
+        return items, JobPlan(plans)
+    item, readout = prepare_readout(
+        qubits, max(pub.circuit.num_qubits for pub, _ in pubs), readout_sizes, rng
+    )
+    items.append(item)
+    return items, JobPlan(plans, readout)
+
+
+def _plan_pub(
+    index: int,
+    pub: Pub,
+    recipe: Recipe,
+    measurement: MeasurementPlan,
+    items: list[WorkItem],
+    rng: np.random.Generator,
+) -> PubPlan:
+    sizes, zne = recipe.sizes, recipe.zne
+    factors = zne.noise_factors if zne is not None else (1.0,)
+    points = pub.points.reshape(-1, pub.points.shape[-1])[measurement.settings[:, 0]]
+    bases = measurement.bases[measurement.settings[:, 1]]
+    resilience: dict[str, Any] = {}
+    metadata: dict[str, Any] = {"resilience": resilience}
+    plan = PubPlan(measurement, "", [], 1.0, None, metadata)
+    if zne is not None:
+        targets = zne.extrapolated_noise_factors
+        if targets is None:
+            targets = (0.0, *factors)
+        plan.extrapolation = Extrapolation(tuple(factors), tuple(zne.extrapolators), tuple(targets))
+    qubits = measurement.qubits.tolist()
+    randomizations = sizes.randomizations
+
+    if recipe.injects:
+        circuit, plan.register = with_measurement(pub.circuit, qubits)
+        template = _injecting(circuit, recipe)
+        maps, missing = maps_for(template.sites, recipe.noises)
+        cancellation = plan_cancellation(
+            template.sites,
+            maps,
+            *((recipe.pec.max_overhead, recipe.pec.noise_gain) if recipe.pec else (None, 1.0)),
+        )
+        resilience["layer_noise"] = _layer_noise(template, maps, missing, cancellation)
+        scales = [factor - 1.0 for factor in factors]
+        if recipe.pec is not None:
+            scales, plan.gamma = [cancellation.scale], cancellation.gamma
+            resilience["pec"] = {"num_randomizations_scaling": cancellation.scaling}
+            randomizations = _scaled(randomizations, cancellation.scaling, recipe, len(points))
+        _check_sets(index, recipe, len(points) * randomizations * len(scales))
+        drawn = [
+            template.draw(
+                points, randomizations, rng, bases=bases if template.basis_size else None, maps=maps, scale=s
+            )
+            for s in scales
+        ]
+        _add(plan, items, template.circuit, drawn, randomizations, recipe)
+    else:
+        _check_sets(index, recipe, len(points) * randomizations * len(factors))
+        for factor in factors:
+            circuit = pub.circuit
+            if zne is not None and zne.amplifier != "pea" and factor != 1.0:
+                circuit = fold(circuit, factor, zne.amplifier, rng)
+            template_or_dressed, plan.register = _ready(circuit, qubits, recipe, bases)
+            if isinstance(template_or_dressed, Template):
+                one = template_or_dressed.draw(
+                    points,
+                    randomizations,
+                    rng,
+                    bases=bases if template_or_dressed.basis_size else None,
+                )
+            else:
+                one = template_or_dressed.draw(
+                    points, randomizations, rng, bases=bases, flips=recipe.twirl_measures
+                )
+            _add(plan, items, template_or_dressed.circuit, [one], randomizations, recipe)
+    metadata["num_randomizations"] = randomizations
+    metadata["shots"] = randomizations * sizes.shots
+    return plan
+
+
+def _ready(
+    circuit: QuantumCircuit, qubits: list[int], recipe: Recipe, bases: NDArray[np.uint8]
+) -> tuple[Template | Dressed, str]:
+    if recipe.twirl_gates and qubits:
+        measured, register = with_measurement(circuit, qubits)
+        return (
+            twirl(
+                measured,
+                gates=True,
+                measures=recipe.twirl_measures,
+                strategy=recipe.strategy,
+                change_basis=True,
+            ),
+            register,
+        )
+    dressed = dress(circuit, qubits, dressing=recipe.twirl_measures or bool((bases > 1).any()))
+    return dressed, dressed.register
+
+
+def _injecting(circuit: QuantumCircuit, recipe: Recipe) -> Template:
+    return twirl(
+        circuit,
+        gates=True,
+        measures=recipe.twirl_measures,
+        strategy=recipe.strategy,
+        change_basis=True,
+        noise_sites=True,
+        field="resilience.pec" if recipe.pec is not None else "resilience.zne",
+    )
+
+
+def _add(
+    plan: PubPlan,
+    items: list[WorkItem],
+    circuit: QuantumCircuit,
+    drawn: list[Drawn],
+    randomizations: int,
+    recipe: Recipe,
+) -> None:
+    """One item for all of ``drawn``, and a run for each of them. Nothing to measure makes no item."""
+    first = 0
+    for one in drawn:
+        run: dict[str, Any] = {
+            "item": len(items),
+            "first": first,
+            "randomizations": randomizations,
+            "flips": one.flips.get(plan.register),
+            "signs": one.signs,
+        }
+        plan.runs.append(run)
+        first += len(one.parameter_values)
+    if first:
+        if recipe.decouple is not None:
+            circuit = recipe.decouple(circuit)
+        values = np.concatenate([one.parameter_values for one in drawn])
+        items.append(WorkItem(circuit, values, recipe.sizes.shots))
+
+
+def _scaled(randomizations: int, scaling: float, recipe: Recipe, n_points: int) -> int:
+    scaled = randomizations * scaling
+    if not scaled * n_points <= recipe.max_sets:
+        raise beyond_limit(
+            "resilience.pec: circuits after scaling by the sampling overhead",
+            scaled * n_points,
+            recipe.max_sets,
+            "Lower resilience.pec.max_overhead, raise resilience.pec.noise_gain, or ask for less precision.",
+        )
+    return math.ceil(scaled)
+
+
+def _check_sets(index: int, recipe: Recipe, sets: int) -> None:
+    if sets > recipe.max_sets:
+        raise beyond_limit(
+            f"pubs[{index}]: circuits after expansion",
+            sets,
+            recipe.max_sets,
+            "Send fewer points, observables, noise factors or randomizations, or split the job.",
+        )
+
+
+def _layer_noise(
+    template: Template, maps: dict[str, Any], missing: set[str], cancellation: Cancellation
+) -> dict[str, Any]:
+    refs = list(dict.fromkeys(site.ref for site in template.sites if site.ref not in missing))
+    overheads = [plan_cancellation([_site(template, ref)], maps).noise_overhead for ref in refs]
+    overhead = cancellation.noise_overhead
+    return {
+        "noise_overhead": overhead if math.isfinite(overhead) else "infinity",
+        "total_mitigated_layers": sum(site.ref not in missing for site in template.sites),
+        "unique_mitigated_layers": len(refs),
+        "unique_mitigated_layers_noise_overhead": [
+            value if math.isfinite(value) else "infinity" for value in overheads
+        ],
+    }
+
+
+def _site(template: Template, ref: str) -> Any:
+    return next(site for site in template.sites if site.ref == ref)
+
+
+def evaluate_job(plan: JobPlan, outcomes: Sequence[ItemOutcome]) -> list[Estimates]:
+    """Estimates of every pub, from the outcomes of `plan_job`'s items in their order."""
+    readout = None if plan.readout is None else read(plan.readout, outcomes[-1])
+    results = []
+    for pub in plan.pubs:
+        width = len(pub.measurement.qubits)
+        runs = []
+        for run in pub.runs if width else []:
+            sets = run["randomizations"] * len(pub.measurement.settings)
+            bits = outcomes[run["item"]].bits[pub.register][run["first"] : run["first"] + sets]
+            factors = None
+            if run["signs"] is not None:
+                factors = run["signs"] * pub.gamma
+            runs.append(Run(Counts.of(bits, run["flips"], width), run["randomizations"], 0, factors))
+        estimates = estimate(pub.measurement, runs, readout, pub.extrapolation)
+        if estimates.extrapolators:
+            pub.metadata["resilience"]["zne"] = {"extrapolator": _names(estimates, pub)}
+        results.append(estimates)
+    return results
+
+
+def _names(estimates: Estimates, pub: PubPlan) -> Any:
+    """The chosen extrapolator of every element, in its shape: a name, or names where terms differ."""
+    flat = [
+        (names[0] if len(set(names)) == 1 else names) if names else pub.extrapolation.extrapolators[0]  # type: ignore[union-attr]
+        for names in estimates.extrapolators
+    ]
+    array = np.empty(len(flat), object)
+    array[:] = flat
+    return array.reshape(pub.measurement.shape).tolist()
