@@ -33,6 +33,7 @@ _ASIDE = frozenset({"measure", "reset", "barrier", "delay"})
 _COMPLEX_BYTES = 16
 _MAX_DENSITY_QUBITS = 13
 _MAX_BOND = 1024
+_SHOT_SECONDS = 1e-4
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,26 +104,26 @@ def candidates(reduced: Reduced, kind: Kind, is_clifford: bool) -> list[Method]:
     noisy = kind != "none"
     found = []
     sampled = reduced.terminal and not noisy
-    gate_seconds = 2.5e-6 + 4e-9 * size
+    gate_seconds = 4e-6 + 1e-8 * size
     found.append(
         Method("statevector", gates * gate_seconds, 2e-7 * n, _COMPLEX_BYTES * size)
         if sampled
-        else Method("statevector", 5e-5, gates * gate_seconds, _COMPLEX_BYTES * size)
+        else Method("statevector", 5e-5, _SHOT_SECONDS + gates * gate_seconds, _COMPLEX_BYTES * size)
     )
     if noisy and n <= _MAX_DENSITY_QUBITS:
-        superop_seconds = 1.5e-5 + 2.8e-9 * size * size
+        superop_seconds = 1.5e-5 + 4e-9 * size * size
         memory = 2 * _COMPLEX_BYTES * size * size
         if reduced.terminal:
             found.append(Method("density_matrix", gates * superop_seconds, 2e-7 * n, memory))
         else:
-            found.append(Method("density_matrix", 5e-5, gates * superop_seconds, memory))
+            found.append(Method("density_matrix", 5e-5, _SHOT_SECONDS + gates * superop_seconds, memory))
     if is_clifford and kind != "kraus":
         tableau = 4.0 * n * n
-        gate_seconds = 4e-7 + 1e-9 * n
+        gate_seconds = 7e-6 if noisy else 1.5e-6
         found.append(
-            Method("stabilizer", gates * gate_seconds, 2e-8 * n * n, tableau)
+            Method("stabilizer", gates * gate_seconds, 4e-8 * n * n, tableau)
             if sampled
-            else Method("stabilizer", 5e-5, gates * gate_seconds + 2e-8 * n * n, tableau)
+            else Method("stabilizer", 5e-5, _SHOT_SECONDS + gates * gate_seconds, tableau)
         )
     chi = float(bond(reduced))
     if chi <= _MAX_BOND:
@@ -131,7 +132,7 @@ def candidates(reduced: Reduced, kind: Kind, is_clifford: bool) -> list[Method]:
         found.append(
             Method("matrix_product_state", gates * gate_seconds, n * (2e-6 + 1e-8 * chi**2), memory)
             if sampled
-            else Method("matrix_product_state", 5e-5, gates * gate_seconds, memory)
+            else Method("matrix_product_state", 5e-5, _SHOT_SECONDS + gates * gate_seconds, memory)
         )
     return found
 

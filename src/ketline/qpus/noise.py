@@ -46,7 +46,6 @@ class DeviceNoise:
         self._errors: OrderedDict[tuple[str, tuple[int, ...]], QuantumError | None] = OrderedDict()
         self._readout: dict[int, ReadoutError | None] = {}
         self._channels: OrderedDict[tuple[str, tuple[int, ...]], QuantumError | None] = OrderedDict()
-        self._kinds: dict[tuple[str, tuple[int, ...]], Kind] = {}
         self._models: OrderedDict[Any, NoiseModel] = OrderedDict()
 
     def error(self, name: str, qubits: tuple[int, ...]) -> QuantumError | None:
@@ -81,13 +80,8 @@ class DeviceNoise:
 
     def relaxation(self, qubit: int, seconds: float) -> QuantumError | None:
         """What a physical qubit suffers while it waits."""
-        every = self._target.qubit_properties
-        entry = None if every is None else every[qubit]
-        if entry is None or seconds <= 0:
-            return None
-        t1 = float("inf") if entry.t1 is None else entry.t1
-        t2 = min(2 * t1, float("inf") if entry.t2 is None else entry.t2)
-        if t1 == t2 == float("inf"):
+        t1, t2 = self._times(qubit)
+        if seconds <= 0 or t1 == t2 == float("inf"):
             return None
         return thermal_relaxation_error(t1, t2, seconds)
 
@@ -117,11 +111,34 @@ class DeviceNoise:
         return found
 
     def _kind(self, name: str, where: tuple[int, ...]) -> Kind:
-        key = (name, where)
-        if key not in self._kinds:
-            error = self.error(name, where)
-            self._kinds[key] = "none" if error is None else kind(error)
-        return self._kinds[key]
+        """The kind of `error`, from the device's figures alone."""
+        if name.startswith(DELAY):
+            return self._relaxing(where)
+        places = self._target.get(name, None)
+        entry = None if places is None else places.get(where)
+        if entry is None:
+            return "none"
+        if entry.duration:
+            return self._relaxing(where)
+        return "pauli" if entry.error else "none"
+
+    def _relaxing(self, where: tuple[int, ...]) -> Kind:
+        found: Kind = "none"
+        for qubit in where:
+            t1, t2 = self._times(qubit)
+            if t2 == float("inf"):
+                continue
+            found = max(found, "kraus" if t2 > t1 else "clifford", key=_ORDER.index)
+        return found
+
+    def _times(self, qubit: int) -> tuple[float, float]:
+        """T1 and T2 of a physical qubit in seconds, T2 at most twice T1; infinite where nothing is known."""
+        every = self._target.qubit_properties
+        entry = None if every is None else every[qubit]
+        if entry is None:
+            return float("inf"), float("inf")
+        t1 = float("inf") if entry.t1 is None else entry.t1
+        return t1, min(2 * t1, float("inf") if entry.t2 is None else entry.t2)
 
     def model(
         self, uses: Iterable[tuple[str, tuple[int, ...]]], qubits: tuple[int, ...], channels: bool
