@@ -30,7 +30,7 @@ from ketline.core.model import (
     Stage,
     WorkloadState,
 )
-from ketline.core.scheduler import Rejection, Scheduler
+from ketline.core.scheduler import Rejection
 
 QPUS = ("q1", "q2", "sim")
 INSTANCES = ("a", "b", "open", "payg")
@@ -208,24 +208,13 @@ class RandomCentre(RuleBasedStateMachine):
         spec = replace(self.centre.scheduler.instances[instance], limit_seconds=limit, archived=archived)
         self.centre.send(events.InstanceRegistered(spec))
 
-    @rule()
-    def crash(self) -> None:
+    @rule(outage=st.sampled_from([0.0, 0.0, 3.0, 900.0]))
+    def crash(self, outage: float) -> None:
         """A successor takes up what the store knows."""
-        c, old = self.centre, self.centre.scheduler
-        jobs = copy.deepcopy(list(old.jobs.values()))
-        workloads = copy.deepcopy(list(old.workloads.values()))
-        for job in jobs:
-            c._drop(job.job_id)
-            c._locks.pop(job.job_id, None)
-            self.clean_from[job.job_id] = len(c.ran)
-        c.scheduler, c.wake_at = Scheduler(), None
-        for qpu in old.qpus.values():
-            c.send(events.QpuRegistered(qpu))
-        for instance in old.instances.values():
-            c.send(events.InstanceRegistered(instance))
-        usage = [(line.instance_id, line.ended_at, line.seconds) for line in c.bills]
-        c.perform(c.scheduler.restore(jobs, workloads, usage, c.t))
-        c.scheduler.check()
+        for job_id in self.centre.scheduler.jobs:
+            self.clean_from[job_id] = len(self.centre.ran)
+        self.centre.crash()
+        self.centre.succeed(outage)
 
     @rule()
     def look_ahead(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import heapq
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -56,6 +57,7 @@ class VirtualCentre:
     calibration_seconds: float = 5.0
     calibration_ok: bool = True
     keep_log: bool = True
+    lives: int = 0
     wake_at: float | None = None
 
     def __post_init__(self) -> None:
@@ -200,7 +202,7 @@ class VirtualCentre:
                     self._drop(job_id)
                 case actions.Calibrate(qpu_id):
                     self.calibrated.append((qpu_id, self.t, self.t + self.calibration_seconds))
-                    self.at(self.t + self.calibration_seconds, partial(self._calibrated, qpu_id))
+                    self.at(self.t + self.calibration_seconds, partial(self._calibrated, qpu_id, self.lives))
                 case actions.SetTimer(at):
                     self.wake_at = at
                 case actions.QpuModeSet():
@@ -208,8 +210,31 @@ class VirtualCentre:
                 case _:
                     raise AssertionError(f"nobody performs {doing}")
 
-    def _calibrated(self, qpu_id: str) -> None:
-        self.send(events.CalibrationEnded(qpu_id, ok=self.calibration_ok))
+    def _calibrated(self, qpu_id: str, life: int) -> None:
+        if life == self.lives:
+            self.send(events.CalibrationEnded(qpu_id, ok=self.calibration_ok))
+
+    def crash(self) -> None:
+        """All work is lost, and the scheduler with it; `succeed` puts another in its place."""
+        for job_id in self.scheduler.jobs:
+            self._drop(job_id)
+            self._locks.pop(job_id, None)
+        self.lives += 1
+        self.calibrated = [(qpu_id, since, min(until, self.t)) for qpu_id, since, until in self.calibrated]
+
+    def succeed(self, outage: float = 0.0) -> None:
+        """Another scheduler takes up what a store would know, after a while."""
+        old, self.scheduler, self.wake_at = self.scheduler, Scheduler(), None
+        seen_at, self.t = self.t, self.t + outage
+        for qpu in old.qpus.values():
+            self.send(events.QpuRegistered(qpu))
+        for instance in old.instances.values():
+            self.send(events.InstanceRegistered(instance))
+        jobs = copy.deepcopy(list(old.jobs.values()))
+        workloads = copy.deepcopy(list(old.workloads.values()))
+        usage = [(line.instance_id, line.ended_at, line.seconds) for line in self.bills]
+        self.perform(self.scheduler.restore(jobs, workloads, usage, self.t, seen_at))
+        self.scheduler.check()
 
     def _drop(self, job_id: str) -> None:
         self._attempt[job_id] = self._attempt.get(job_id, 0) + 1
