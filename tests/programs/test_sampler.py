@@ -130,7 +130,7 @@ def test_twirling_shots_win_over_products() -> None:
 
 
 def test_twirling_makes_a_coherent_error_stochastic() -> None:
-    """After each of ten cx, its control turns by 0.1 about x: half of the errors reach the end as X, half as XX.
+    """After each of ten cx, its control turns by 0.1 about x: half of the errors reach the end as X, half XX.
 
     Coherent ones add up in angle (0.5 each), twirled ones in rate.
     """

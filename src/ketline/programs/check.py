@@ -76,6 +76,8 @@ def _walk(
     angles: list[tuple[float, tuple[int, ...]]],
     field: str,
 ) -> None:
+    if len(circuit.qubits) != len(places):
+        raise rejected(field, "a block inside has another width than the operation that holds it.")
     index = dict(zip(circuit.qubits, places, strict=True))
     for instruction in circuit.data:
         name = instruction.name

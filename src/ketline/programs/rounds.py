@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ketline.programs.check import check_executions, check_isa, check_limits, check_result_size, survey
 from ketline.programs.items import Item, expand, registers
-from ketline.units.work import WorkUnit
+from ketline.units.work import WorkItem, WorkUnit
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -62,8 +62,28 @@ def make_unit(
     check_limits(surveys, sets, context)
     rng = np.random.default_rng(execution.seed)
     drawn = [expand(item, rng, name) for item, name in zip(items, names, strict=True)]
-    unit = WorkUnit(
-        items=[one.work for one in drawn],
+    return _unit([one.work for one in drawn], execution, context), [one.extras for one in drawn]
+
+
+def unit_of(items: list[WorkItem], execution: Execution, context: ProgramContext) -> WorkUnit:
+    """Put circuits that were made here into a unit of work.
+
+    Raises:
+        JobError: what they come to exceeds a limit.
+    """
+    sets = [len(item.parameter_values) for item in items]
+    sizes = (
+        n * item.shots * sum(-(-size // 8) for size in registers(item.circuit).values())
+        for n, item in zip(sets, items, strict=True)
+    )
+    check_result_size(sizes, context)
+    check_limits([survey(item.circuit, f"circuit {n}") for n, item in enumerate(items)], sets, context)
+    return _unit(items, execution, context)
+
+
+def _unit(items: list[WorkItem], execution: Execution, context: ProgramContext) -> WorkUnit:
+    return WorkUnit(
+        items=items,
         meas_level=execution.meas_level,
         init_qubits=execution.init_qubits,
         rep_delay_seconds=execution.rep_delay_seconds,
@@ -74,7 +94,6 @@ def make_unit(
         stretch_values=execution.stretch_values,
         simulator=execution.simulator,
     )
-    return unit, [one.extras for one in drawn]
 
 
 def bytes_of(item: Item, sets: int, level: MeasLevel) -> int:

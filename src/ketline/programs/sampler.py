@@ -233,7 +233,7 @@ def _for_client(
         }
         databin = {"field_names": list(fields), "shape": list(pub["pub_shape"]), "fields": fields}
         results.append(
-            _typed("SamplerPubResult", {"data": _typed("DataBin", databin), "metadata": facts}),
+            typed("SamplerPubResult", {"data": typed("DataBin", databin), "metadata": facts}),
         )
     whole = {
         "pub_results": results,
@@ -242,10 +242,11 @@ def _for_client(
             "version": 2,
         },
     }
-    return json.dumps(_typed("PrimitiveResult", whole), cls=RuntimeEncoder).encode()
+    return json.dumps(typed("PrimitiveResult", whole), cls=RuntimeEncoder).encode()
 
 
-def _typed(kind: str, value: Any) -> dict[str, Any]:
+def typed(kind: str, value: Any) -> dict[str, Any]:
+    """A value as the client's decoder expects it."""
     return {"__type__": kind, "__value__": value}
 
 

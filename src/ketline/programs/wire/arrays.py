@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ketline.programs.failures import unreadable
 from ketline.programs.wire.unpack import Budget
+from ketline.units.errors import JobError
 
 _MAX_DIMENSIONS = 32
 _KINDS = "biufc"
@@ -37,15 +38,9 @@ def read_npy(raw: bytes, field: str) -> NDArray[Any]:
             shape, fortran, dtype = np.lib.format.read_array_header_2_0(buffer)
         else:
             raise unreadable(field, f"format {version} of numpy.save isn't supported.")
-    except (
-        ValueError,
-        SyntaxError,
-        TypeError,
-        KeyError,
-        UnicodeDecodeError,
-        MemoryError,
-        RecursionError,
-    ) as error:
+    except JobError:
+        raise
+    except Exception as error:  # noqa: BLE001 - the header is Python text; reading it fails in many ways
         raise unreadable(field, f"not an array of numpy.save: {_short(error)}") from None
     if dtype.kind not in _KINDS or dtype.hasobject:
         raise unreadable(field, f"an array of {dtype}; only numbers are read.")
