@@ -13,8 +13,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-
-from .conftest import Ketline, serving
+from shell import Ketline, serving
 
 GRANT = "urn:ibm:params:oauth:grant-type:apikey"
 

@@ -9,12 +9,11 @@ from pathlib import Path
 
 import pytest
 import typer
+from shell import Ketline
 
 from ketline import __version__
 from ketline.cli import centre
 from ketline.cli.main import app
-
-from .conftest import Ketline
 
 
 def leaves() -> list[tuple[str, ...]]:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 SHOTS = 1_024
 BATCH_JOBS = 5
-CIRCUITS_A_JOB = 12
+CIRCUITS_A_JOB = 40
 EVALUATIONS = 24
 SITES = 3
 OTHER_JOBS = 2
@@ -81,7 +81,7 @@ def batch_mode(backend: IBMBackend, tell: Tell) -> Ran:
         sampler = SamplerV2(mode=batch)
         jobs = [sampler.run(pubs[n::BATCH_JOBS], shots=SHOTS) for n in range(BATCH_JOBS)]
     ran.workload_id = batch.session_id
-    ran.jobs = {job.job_id(): f"part {n + 1} of {BATCH_JOBS}" for n, job in enumerate(jobs)}
+    ran.jobs = {job.job_id(): f"batch of {BATCH_JOBS} jobs" for job in jobs}
     results = 0
     for n, job in enumerate(jobs):
         results += len(job.result())

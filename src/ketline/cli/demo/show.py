@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -34,6 +35,8 @@ def run(output: Path, *, as_json: bool) -> None:
     """Run everything; the picture goes to ``output``."""
     from ketline.planning.timeline_picture import draw, save
 
+    # The client warns that it takes the account that it is given; here that is the point.
+    logging.getLogger("qiskit_ibm_runtime").setLevel(logging.ERROR)
     started = time.monotonic()
     console = Console(stderr=as_json, highlight=False)
     with _Progress(console) as progress:
