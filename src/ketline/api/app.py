@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ketline import __version__
 from ketline.api import (
+    administration,
     analytics,
     backends,
     catalog,
@@ -35,6 +36,7 @@ from ketline.api.edge import Edge
 from ketline.api.gate import Gate
 from ketline.api.holding import Holding
 from ketline.api.operations import Operation, failure
+from ketline.api.rates import SubmissionRate
 from ketline.api.replies import refusal
 from ketline.api.submissions import Unanswered
 from ketline.api.tokens import Tokens
@@ -42,9 +44,10 @@ from ketline.config import Settings
 from ketline.errors import METHOD_NOT_ALLOWED, NO_SUCH_PATH, KetlineError
 from ketline.service.facade import Runtime
 
-_NOUNS = (
+NOUNS = (
     jobs, submissions, backends, instances, sessions, workloads, iam, search, catalog, resources, tags,
     versions, health, job_details, error_codes, ledger, analytics,
+    administration,
 )  # fmt: skip
 """The files with endpoints; the first are asked most."""
 
@@ -130,6 +133,7 @@ async def create_app(runtime: Runtime, settings: Settings) -> Application:
     app.state.settings = settings
     app.state.holding = Holding(runtime, settings.server)
     app.state.unanswered = Unanswered()
-    operations: list[Operation] = [operation for noun in _NOUNS for operation in noun.OPERATIONS]
+    app.state.submission_rate = SubmissionRate(settings.server.submissions_per_minute)
+    operations: list[Operation] = [operation for noun in NOUNS for operation in noun.OPERATIONS]
     app.router.routes[:0] = operations
     return app

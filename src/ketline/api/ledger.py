@@ -35,7 +35,7 @@ async def list_ledger(call: Call) -> Response:
     opens, a user their own lines.
     """
     query = Query(call.query, _LINES)
-    pages = call.runtime.ledger(call.who, _wanted(query))
+    pages = await call.runtime.ledger(call.who, _wanted(query))
     if query.one_of("format", ("json", "csv")) == "csv":
         return pieces_reply(_csv(call, pages), None, "text/csv")
     return pieces_reply(_json(call, pages), None, "application/json")

@@ -16,6 +16,7 @@ from ketline.api.bodies import check_keys, flag_field, parse_json, read_body, se
 from ketline.api.jobs import checked_tags
 from ketline.api.members import MalformedJson, member_span
 from ketline.api.operations import Call, Operation
+from ketline.api.rates import SubmissionRate
 from ketline.api.replies import json_reply
 from ketline.service.facade import JobRequest, JobView, Principal
 
@@ -37,6 +38,8 @@ async def post_job(call: Call) -> Response:
     ``params`` are kept byte for byte. ``cost`` is the limit on QPU usage in seconds, capped at the plan's;
     ``session_id`` puts the job into a session or batch; ``log_level`` is taken in upper and lower case.
     """
+    rate: SubmissionRate = call.request.app.state.submission_rate
+    rate.take(call.who.user_id)
     body = await read_body(call.request, call.settings.server.max_payload_bytes)
     if len(body) <= _PARSED_AT_ONCE:
         request = job_request(body, check_params=True)

@@ -7,22 +7,19 @@ what it knows of a key it asks again after two seconds.
 from __future__ import annotations
 
 import time
-import uuid
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import sqlalchemy as sa
-
 from ketline.config import InstanceSettings, Settings
 from ketline.errors import INSTANCE_NOT_FOUND, INVALID_REQUEST, KetlineError
-from ketline.service import bootstrap, instances, keys
+from ketline.service import bootstrap, grants, keys
 from ketline.service.data import DataFolder
 from ketline.service.facade import InstanceView, KeyView
 from ketline.service.instances import Instance, Instances
 from ketline.service.keys import Role
-from ketline.store import queries, tables
+from ketline.store import queries
 from ketline.store.changes import Changes
 from ketline.store.store import Store
 
@@ -74,33 +71,22 @@ class Administration:
 
         ``instances`` names the instances that it opens; none means all.
         """
-        if role not in keys.ROLES:
-            raise KetlineError(
-                INVALID_REQUEST, field="role", problem=f"{role!r} isn't one of {', '.join(keys.ROLES)}"
-            )
-        by_name = {view.name: view for view in self.instances()}
+        by_name = {view.name: view.instance_id for view in self.instances()}
         for wanted in instances:
             if wanted not in by_name:
                 raise KetlineError(INSTANCE_NOT_FOUND, instance=wanted)
-        now = time.time()
         changes = Changes()
-        users = {row["name"]: row for row in self._store.read_now(queries.users)}
-        if user in users:
-            user_id, kept = users[user]["user_id"], users[user]["role"]
-            if kept != role:
-                raise KetlineError(
-                    INVALID_REQUEST, field="role", problem=f"the user {user!r} has the role {kept!r} already"
-                )
-        else:
-            user_id = str(uuid.uuid4())
-            changes.call(
-                sa.insert(tables.users).values(user_id=user_id, name=user, role=role, created_at=now)
-            )
-        pepper = self._store.read_now(queries.setting, bootstrap.KEY_PEPPER) or b""
-        key_id, secret, text = keys.make_secret()
-        opened = tuple(by_name[wanted].instance_id for wanted in instances)
-        row = keys.key_row(key_id, user_id, name, keys.hashed(secret, pepper), opened, now)
-        changes.call(sa.insert(tables.keys).values(**row))
+        key_id, text = grants.new_key(
+            changes,
+            self._store.read_now(queries.users),
+            self._store.read_now(queries.setting, bootstrap.KEY_PEPPER) or b"",
+            user,
+            name,
+            role,
+            {wanted: by_name[wanted] for wanted in instances},
+            grants.COMMAND_LINE,
+            time.time(),
+        )
         self._write(changes)
         made = self._store.read_now(queries.key, key_id)
         assert made is not None
@@ -113,9 +99,7 @@ class Administration:
             raise KetlineError(INVALID_REQUEST, field="key", problem=f"there is no key {key_id!r}")
         if row["revoked_at"] is None:
             changes = Changes()
-            changes.call(
-                sa.update(tables.keys).where(tables.keys.c.key_id == key_id).values(revoked_at=time.time())
-            )
+            grants.revoked_key(changes, key_id, grants.COMMAND_LINE, time.time())
             self._write(changes)
             row = self._store.read_now(queries.key, key_id)
             assert row is not None
@@ -136,20 +120,11 @@ class Administration:
 
     def create_instance(self, wanted: InstanceSettings) -> InstanceView:
         """A new instance; INVALID_REQUEST if the name is taken or the plan unknown."""
-        plans = self._settings.all_plans()
-        if wanted.plan not in plans:
-            raise KetlineError(
-                INVALID_REQUEST,
-                field="plan",
-                problem=f"there is no plan {wanted.plan!r}; there are {', '.join(plans)}",
-            )
-        if any(view.name == wanted.name for view in self.instances()):
-            raise KetlineError(
-                INVALID_REQUEST, field="name", problem=f"there is an instance {wanted.name!r} already"
-            )
         changes = Changes()
-        row = instances.instance_row(wanted, time.time())
-        changes.call(sa.insert(tables.instances).values(**row))
+        taken = [view.name for view in self.instances()]
+        grants.new_instance(
+            changes, wanted, taken, self._settings.all_plans(), grants.COMMAND_LINE, time.time()
+        )
         self._write(changes)
         return next(view for view in self.instances() if view.name == wanted.name)
 

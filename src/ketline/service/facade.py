@@ -10,12 +10,13 @@ uses `ketline.service.administration.Administration` instead.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, Protocol
 
-from ketline.core.model import JobStatus, Mode, Reason, Stage, WorkloadState
+from ketline.config import InstanceSettings
+from ketline.core.model import JobStatus, Mode, QpuMode, Reason, Stage, WorkloadState
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,6 +247,43 @@ class SessionSplit:
     as_batch_seconds: float
 
 
+@dataclass(frozen=True, slots=True)
+class UserView:
+    """A user."""
+
+    user_id: str
+    name: str
+    role: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class QpuView:
+    """A QPU as an operator sees it. ``process`` is what its process says of itself."""
+
+    name: str
+    mode: QpuMode
+    reason: str
+    lanes: int
+    queue_length: int
+    driver: str
+    device: str
+    process: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class AuditLine:
+    """Who administered what. ``actor`` is a user id, or the command line; ``facts`` JSON text."""
+
+    number: int
+    at: datetime
+    actor: str
+    key_id: str
+    action: str
+    subject: str
+    facts: str
+
+
 class Runtime(Protocol):
     """The live runtime."""
 
@@ -389,7 +427,7 @@ class Runtime(Protocol):
         """The ``instances`` (CRNs), ``backends``, ``users`` and ``plans`` that the ledger knows."""
         ...
 
-    def ledger(self, principal: Principal, wanted: UsageQuery) -> AsyncIterator[Sequence[LedgerLine]]:
+    async def ledger(self, principal: Principal, wanted: UsageQuery) -> AsyncIterator[Sequence[LedgerLine]]:
         """The ledger's lines in the order in which they were billed, in pages."""
         ...
 
@@ -397,8 +435,50 @@ class Runtime(Protocol):
         """Where a session's or batch's time went; SESSION_NOT_FOUND."""
         ...
 
+    async def users(self, principal: Principal) -> Sequence[UserView]:
+        """All users."""
+        ...
+
     async def keys(self, principal: Principal) -> Sequence[KeyView]:
         """The API keys that the principal may see."""
+        ...
+
+    async def create_key(
+        self, principal: Principal, user: str, name: str, role: str, instances: Sequence[str]
+    ) -> tuple[KeyView, str]:
+        """A new key, and the key itself, which is shown only now. ``instances`` are names; none means all."""
+        ...
+
+    async def revoke_key(self, principal: Principal, key_id: str) -> None:
+        """Revoke a key for good."""
+        ...
+
+    async def create_instance(self, principal: Principal, wanted: InstanceSettings) -> InstanceView:
+        """A new instance."""
+        ...
+
+    async def change_instance(
+        self, principal: Principal, name: str, given: Mapping[str, Any]
+    ) -> InstanceView:
+        """Change an instance's plan, tags, QPUs, figures, or whether it is archived."""
+        ...
+
+    async def qpus(self, principal: Principal) -> Sequence[QpuView]:
+        """The QPUs with their mode, and what their processes say."""
+        ...
+
+    async def set_qpu_mode(self, principal: Principal, name: str, mode: QpuMode, reason: str) -> None:
+        """Pause, resume, take offline or retire a QPU."""
+        ...
+
+    async def calibrate(self, principal: Principal, name: str) -> None:
+        """Calibrate a QPU as soon as the rules allow it."""
+        ...
+
+    async def audit(
+        self, principal: Principal, subject: str | None, before: int | None, limit: int
+    ) -> Sequence[AuditLine]:
+        """The audit trail, newest first."""
         ...
 
     async def health(self) -> dict[str, Any]:

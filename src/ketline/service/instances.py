@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -44,7 +44,7 @@ class Instance:
     total: float = 0.0
 
     @classmethod
-    def from_row(cls, row: Row) -> Instance:
+    def from_row(cls, row: Row | Mapping[str, Any]) -> Instance:
         """Read a row of ``instances``."""
         return cls(
             instance_id=row["instance_id"],

@@ -149,6 +149,10 @@ class Keyring:
         self._known[key_id] = known
         return known
 
+    def forget(self, key_id: str) -> None:
+        """Look a key up anew at its next use."""
+        self._known.pop(key_id, None)
+
     def _note(self, key_id: str) -> None:
         """Write down that a key was used, once a minute at most."""
         now = self._clock.now()

@@ -71,7 +71,9 @@ class LedgerDoor:
 
     async def ledger(self, principal: Principal, wanted: UsageQuery) -> AsyncIterator[Sequence[LedgerLine]]:
         """The ledger's lines in the order in which they were billed, in pages."""
-        query = await self._query(principal, wanted)
+        return self._pages(await self._query(principal, wanted))
+
+    async def _pages(self, query: book.LedgerQuery) -> AsyncIterator[Sequence[LedgerLine]]:
         after: int | None = 0
         while after is not None:
             rows, after = await self._house.store.read(_page, query, after)
@@ -99,7 +101,7 @@ class LedgerDoor:
         allowed = await self._allowed(principal)
         instances = None if allowed is None else tuple(allowed)
         if wanted.instances is not None:
-            named = [self._named(name) for name in wanted.instances]
+            named = [self._instance_named(name) for name in wanted.instances]
             for instance, name in zip(named, wanted.instances, strict=True):
                 if instance is None or (allowed is not None and instance.instance_id not in allowed):
                     raise KetlineError(INSTANCE_NOT_FOUND, instance=name)
@@ -131,7 +133,7 @@ class LedgerDoor:
     def _instance(self, instance_id: str) -> Instance | None:
         return self._house.instances.get(instance_id)
 
-    def _named(self, name: str) -> Instance | None:
+    def _instance_named(self, name: str) -> Instance | None:
         house = self._house
         found = house.instances.by_crn(name)
         return found or next((i for i in house.instances.all() if name in (i.name, i.instance_id)), None)

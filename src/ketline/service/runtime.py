@@ -21,13 +21,14 @@ from ketline.core.scheduler import Scheduler
 from ketline.errors import CALIBRATION_NOT_FOUND, INSTANCE_NOT_FOUND, NOT_AUTHORIZED, KetlineError
 from ketline.programs.base import programs
 from ketline.service import backends as backends_of_centre
-from ketline.service import bootstrap, instances, keys, recovery, tasks
+from ketline.service import bootstrap, instances, recovery, tasks
 from ketline.service.backends import Backend
 from ketline.service.board import Board
 from ketline.service.clock import Clock
 from ketline.service.data import DataFolder
 from ketline.service.engine import Engine
-from ketline.service.facade import BackendView, InstanceView, KeyView, Principal
+from ketline.service.facade import BackendView, InstanceView, Principal
+from ketline.service.governance_door import GovernanceDoor
 from ketline.service.house import House
 from ketline.service.ids import JobIds
 from ketline.service.instances import Instance, Instances
@@ -57,7 +58,7 @@ def end_process(error: BaseException) -> None:
     os._exit(FATAL_STATUS)
 
 
-class LiveRuntime(JobDoor, WorkloadDoor, LedgerDoor):
+class LiveRuntime(JobDoor, WorkloadDoor, LedgerDoor, GovernanceDoor):
     """The one implementation of `ketline.service.facade.Runtime`; made by `start`."""
 
     def __init__(self, house: House, secret: bytes, lock: FolderLock) -> None:
@@ -186,11 +187,6 @@ class LiveRuntime(JobDoor, WorkloadDoor, LedgerDoor):
         await house.engine.durable()
 
     # administration
-
-    async def keys(self, principal: Principal) -> Sequence[KeyView]:
-        """The API keys that the principal may see."""
-        owner = None if principal.role == "administrator" else principal.user_id
-        return [keys.key_view(row) for row in await self._house.store.read(queries.keys, owner)]
 
     async def health(self) -> dict[str, Any]:
         """Whether the runtime can do its work, and the state of its parts."""

@@ -1,7 +1,7 @@
 """Payloads, results and logs: files behind fsspec, a local folder by default.
 
-A file is complete and durable when `Files.put` or `Files.adopt` returns, and is never seen in part: it is
-written beside its place, synced, renamed, and the folder is synced. What arrives together shares that sync.
+A file is complete and durable when `Files.put` or `Files.adopt` returns. Small ones that arrive together share
+one sync (`ketline.store.journal`); large ones are written beside their place, synced and renamed.
 """
 
 from __future__ import annotations
@@ -21,12 +21,13 @@ from typing import Any, TypeVar
 
 import fsspec
 
+from ketline.store.journal import Entry, Journal
 from ketline.store.schema import StoreError
 
 R = TypeVar("R")
 
 PIECE_BYTES = 1 << 20
-_LARGE_BYTES = 1 << 20
+_LARGE_BYTES = 256 << 10
 
 
 class FileKind(StrEnum):
@@ -38,19 +39,23 @@ class FileKind(StrEnum):
 
 
 Done = Callable[[BaseException | None], None]
+_Wish = tuple[Path, bytes | Path | None, Done]
+"""Where, what (bytes, a file to move there, or None to delete), and who is told."""
 
 
 class _FolderWriter:
-    """A thread that makes groups of local files durable, paying for each folder's sync once a group."""
+    """A thread that makes groups of local files durable: small ones by the journal, large ones by themselves."""
 
-    def __init__(self, name: str) -> None:
-        self._waiting: queue.SimpleQueue[tuple[Path, bytes | Path, Done] | None] = queue.SimpleQueue()
+    def __init__(self, name: str, root: Path, journal: Journal | None) -> None:
+        self._waiting: queue.SimpleQueue[_Wish | None] = queue.SimpleQueue()
+        self._root = root
+        self._journal = journal
         self._known: set[Path] = set()
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
         self._thread.start()
 
-    def write(self, target: Path, content: bytes | Path, done: Done) -> None:
-        """Write bytes, or move a file here; ``done`` is called in this thread."""
+    def write(self, target: Path, content: bytes | Path | None, done: Done) -> None:
+        """Write bytes, move a file here, or delete it; ``done`` is called in this thread."""
         self._waiting.put((target, content, done))
 
     def close(self) -> None:
@@ -66,84 +71,108 @@ class _FolderWriter:
                     group.append(self._waiting.get_nowait())
                 except queue.Empty:
                     break
-            self._do([entry for entry in group if entry is not None])
+            wishes = [wish for wish in group if wish is not None]
+            if self._journal is None:
+                for target, content, done in wishes:
+                    done(self._alone(target, content))
+            elif wishes:
+                self._together(wishes, self._journal)
             if group[-1] is None:
                 return
 
-    def _do(self, entries: list[tuple[Path, bytes | Path, Done]]) -> None:
+    def _alone(self, target: Path, content: bytes | Path | None) -> OSError | None:
+        try:
+            self._make_folder(target.parent)
+            _write_synced(target, content)
+            _sync(target.parent)
+        except OSError as error:
+            return error
+        return None
+
+    def _together(self, wishes: list[_Wish], journal: Journal) -> None:
+        entries: list[Entry] = []
         written: list[tuple[Path, Done]] = []
-        for target, content, done in entries:
+        for target, content, done in wishes:
             try:
                 self._make_folder(target.parent)
-                _write(target, content)
+                whole = _write_unsynced(target, content)
             except OSError as error:
                 done(error)
             else:
-                written.append((target.parent, done))
-        errors: dict[Path, OSError | None] = {}
-        for folder, _ in written:
-            if folder not in errors:
-                errors[folder] = _sync_folder(folder)
-        for folder, done in written:
-            done(errors[folder])
+                entries.append((target.relative_to(self._root).as_posix(), whole))
+                written.append((target, done))
+        failed: OSError | None = None
+        try:
+            journal.append(entries)
+        except OSError as error:
+            failed = error
+        for target, done in written:
+            if failed is not None:
+                target.unlink(missing_ok=True)
+            done(failed)
 
     def _make_folder(self, folder: Path) -> None:
         if folder in self._known:
             return
         folder.mkdir(parents=True, exist_ok=True)
-        error = _sync_folder(folder.parent)
-        if error is not None:
-            raise error
+        _sync(folder.parent)
         self._known.add(folder)
 
 
-def _write(target: Path, content: bytes | Path) -> None:
+def _write_unsynced(target: Path, content: bytes | Path | None) -> bytes | None:
+    """Write, move or delete a file, and return what it holds."""
+    if content is None:
+        target.unlink(missing_ok=True)
+        return None
     if isinstance(content, Path):
-        _sync_file(content)
-        try:
-            content.rename(target)
-        except OSError as error:
-            if error.errno != errno.EXDEV:
-                raise
-            beside = target.with_name(target.name + ".part")
-            shutil.copyfile(content, beside)
-            _sync_file(beside)
-            beside.rename(target)
-            content.unlink()
+        whole = content.read_bytes()
+        _move(content, target)
+        return whole
+    try:
+        target.write_bytes(content)
+    except OSError:
+        target.unlink(missing_ok=True)
+        raise
+    return content
+
+
+def _write_synced(target: Path, content: bytes | Path | None) -> None:
+    if content is None:
+        target.unlink(missing_ok=True)
         return
     beside = target.with_name(target.name + ".part")
-    fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
-        view = memoryview(content)
-        while view:
-            view = view[os.write(fd, view) :]
-        os.fsync(fd)
+        if isinstance(content, Path):
+            _move(content, beside)
+        else:
+            beside.write_bytes(content)
+        _sync(beside)
+        beside.rename(target)
     except OSError:
-        beside.unlink()
+        beside.unlink(missing_ok=True)
         raise
-    finally:
-        os.close(fd)
-    beside.rename(target)
+
+
+def _move(source: Path, target: Path) -> None:
+    try:
+        source.rename(target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        shutil.copyfile(source, target)
+        source.unlink()
 
 
 def _size(path: Path) -> int:
     return path.stat().st_size
 
 
-def _sync_file(path: Path) -> None:
+def _sync(path: Path) -> None:
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(fd)
     finally:
         os.close(fd)
-
-
-def _sync_folder(folder: Path) -> OSError | None:
-    try:
-        _sync_file(folder)
-    except OSError as error:
-        return error
-    return None
 
 
 class Files:
@@ -162,13 +191,16 @@ class Files:
         if self._local is not None:
             self._local.mkdir(parents=True, exist_ok=True)
             # Large ones have a thread of their own, so that small ones needn't wait for them.
-            self._small, self._large = _FolderWriter("ketline-files"), _FolderWriter("ketline-large-files")
+            self._journal = Journal(self._local)
+            self._small = _FolderWriter("ketline-files", self._local, self._journal)
+            self._large = _FolderWriter("ketline-large-files", self._local, None)
 
     def close(self) -> None:
         """Finish what is being written."""
         if self._small is not None:
             self._small.close()
             self._large.close()
+            self._journal.close()
         self._threads.shutdown()
 
     def local_path(self, kind: FileKind, identity: str) -> Path | None:
@@ -205,7 +237,7 @@ class Files:
             await self._write_local(self._local / self._name(kind, identity), source, size)
         return size
 
-    async def _write_local(self, target: Path, content: bytes | Path, size: int) -> None:
+    async def _write_local(self, target: Path, content: bytes | Path | None, size: int) -> None:
         assert self._small is not None
         loop = asyncio.get_running_loop()
         future: asyncio.Future[None] = loop.create_future()
@@ -268,14 +300,11 @@ class Files:
 
     async def drop(self, kind: FileKind, identity: str) -> None:
         """Delete a file; nothing happens if there is none."""
-        await self._in_thread(self._drop, kind, identity)
-
-    def _drop(self, kind: FileKind, identity: str) -> None:
-        with contextlib.suppress(FileNotFoundError):
-            if self._local is not None:
-                (self._local / self._name(kind, identity)).unlink()
-            else:
-                self._fs.rm_file(self._remote(kind, identity))
+        if self._local is None:
+            with contextlib.suppress(FileNotFoundError):
+                await self._in_thread(self._fs.rm_file, self._remote(kind, identity))
+        else:
+            await self._write_local(self._local / self._name(kind, identity), None, 0)
 
     async def _in_thread(self, work: Callable[..., R], *args: object) -> R:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work, *args)

@@ -368,3 +368,14 @@ def _common(query: sa.Select[Any], table: sa.Table, wanted: ItemQuery) -> sa.Sel
     if wanted.created_before is not None:
         query = query.where(c.created_at <= wanted.created_before)
     return query
+
+
+def audit(connection: sa.Connection, subject: str | None, before: int | None, limit: int) -> Sequence[Row]:
+    """The audit trail, newest first: lines numbered below ``before``, of one subject if it is named."""
+    c = t.audit.c
+    query = sa.select(t.audit).order_by(c.number.desc()).limit(limit)
+    if subject is not None:
+        query = query.where(c.subject == subject)
+    if before is not None:
+        query = query.where(c.number < before)
+    return connection.execute(query).mappings().all()

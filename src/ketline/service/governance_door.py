@@ -1,0 +1,218 @@
+"""Administering a live server: users, keys, instances, QPUs, and the audit trail.
+
+An administrator may do everything. A manager may make and revoke keys of users for the instances that their
+own key opens. A user may do nothing here but look at their own keys.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ketline.config import InstanceSettings
+from ketline.core.events import CalibrationRequested, InstanceRegistered, QpuModeChanged
+from ketline.core.model import QpuMode
+from ketline.core.scheduler import Rejection
+from ketline.errors import BACKEND_NOT_FOUND, INSTANCE_NOT_FOUND, NOT_AUTHORIZED, KetlineError
+from ketline.service import bootstrap, grants, keys
+from ketline.service.backends import Backend
+from ketline.service.clock import as_datetime
+from ketline.service.facade import AuditLine, InstanceView, KeyView, Principal, QpuView, UserView
+from ketline.service.grants import Actor
+from ketline.service.house import House, Refused
+from ketline.service.instances import Instance
+from ketline.store import queries
+from ketline.store.changes import Changes
+
+
+class GovernanceDoor:
+    """The part of `ketline.service.facade.Runtime` that is about administration."""
+
+    _house: House
+
+    async def users(self, principal: Principal) -> Sequence[UserView]:
+        """All users."""
+        _require(principal, "list the users", "administrator", "manager")
+        rows = await self._house.store.read(queries.users)
+        return [UserView(r["user_id"], r["name"], r["role"], as_datetime(r["created_at"])) for r in rows]
+
+    async def keys(self, principal: Principal) -> Sequence[KeyView]:
+        """The API keys that the principal may see."""
+        owner = None if principal.role == "administrator" else principal.user_id
+        found = [keys.key_view(row) for row in await self._house.store.read(queries.keys, owner)]
+        if principal.role == "manager":
+            opened = await self._opened(principal)
+            every = [keys.key_view(row) for row in await self._house.store.read(queries.keys, None)]
+            own = {key.key_id for key in found}
+            found += [k for k in every if k.key_id not in own and _inside(k.instances, opened)]
+        return found
+
+    async def create_key(
+        self, principal: Principal, user: str, name: str, role: str, instances: Sequence[str]
+    ) -> tuple[KeyView, str]:
+        """A new key, and the key itself, which is shown only now. ``instances`` are names; none means all."""
+        _require(principal, "make keys", "administrator", "manager")
+        house = self._house
+        opened = await self._opened(principal)
+        chosen = {name: self._named(name).instance_id for name in instances}
+        if principal.role == "manager":
+            if role != "user":
+                raise KetlineError(NOT_AUTHORIZED, who="A manager", action=f"make keys with the role {role}")
+            if not chosen or not _inside(tuple(chosen.values()), opened):
+                raise KetlineError(
+                    NOT_AUTHORIZED, who="A manager", action="open instances that their own key doesn't open"
+                )
+        changes = Changes()
+        pepper = await house.store.read(queries.setting, bootstrap.KEY_PEPPER) or b""
+        users = await house.store.read(queries.users)
+        now = house.clock.now()
+        key_id, text = grants.new_key(
+            changes, users, pepper, user, name, role, chosen, Actor.of(principal), now
+        )
+        await house.store.write(changes)
+        row = await house.store.read(queries.key, key_id)
+        assert row is not None
+        return keys.key_view(row), text
+
+    async def revoke_key(self, principal: Principal, key_id: str) -> None:
+        """Revoke a key for good; users may revoke their own."""
+        visible = {key.key_id for key in await self.keys(principal)}
+        if key_id not in visible:
+            raise grants.refused("key", f"there is no key {key_id!r}")
+        house = self._house
+        changes = Changes()
+        grants.revoked_key(changes, key_id, Actor.of(principal), house.clock.now())
+        await house.store.write(changes)
+        house.keyring.forget(key_id)
+
+    async def create_instance(self, principal: Principal, wanted: InstanceSettings) -> InstanceView:
+        """A new instance."""
+        _require(principal, "make instances")
+        house = self._house
+        now = house.clock.now()
+        taken = [row["name"] for row in await house.store.read(queries.instances)]
+        self._check_qpus(wanted.qpus)
+        made = Changes()
+        row = grants.new_instance(made, wanted, taken, house.settings.all_plans(), Actor.of(principal), now)
+        house.engine.changes.absorb(made)
+        instance = Instance.from_row(row)
+        house.instances.add(instance)
+        house.engine.feed(InstanceRegistered(house.instances.spec(instance)))
+        await house.engine.durable()
+        return house.instances.view(instance, now)
+
+    async def change_instance(
+        self, principal: Principal, name: str, given: Mapping[str, Any]
+    ) -> InstanceView:
+        """Change an instance's plan, tags, QPUs, figures, or whether it is archived (``modes.md`` 5.5)."""
+        instance = self._named(name)
+        if principal.role == "manager" and set(given) <= {"limit_seconds", "tags"}:
+            if not _inside((instance.instance_id,), await self._opened(principal)):
+                raise KetlineError(INSTANCE_NOT_FOUND, instance=name)
+        else:
+            _require(principal, "change this of an instance")
+        house = self._house
+        now = house.clock.now()
+        if given.get("qpus") is not None:
+            self._check_qpus(given["qpus"])
+        made = Changes()
+        changed = grants.changed_instance(
+            made, instance, given, house.settings.all_plans(), Actor.of(principal), now
+        )
+        house.engine.changes.absorb(made)
+        house.instances.add(changed)
+        house.engine.feed(InstanceRegistered(house.instances.spec(changed)))
+        await house.engine.durable()
+        return house.instances.view(changed, now)
+
+    async def qpus(self, principal: Principal) -> Sequence[QpuView]:
+        """The QPUs with their mode, and what their processes say."""
+        _require(principal, "look at the QPUs' processes", "administrator", "manager")
+        house = self._house
+        facts = house.work.machines.facts
+        return [
+            QpuView(
+                b.name, b.mode, b.message, b.settings.lanes, house.engine.queue_lengths[b.name],
+                b.settings.driver, b.settings.device, facts.get(b.name, {}),
+            )
+            for b in house.backends.values()
+            if not b.mock
+        ]  # fmt: skip
+
+    async def set_qpu_mode(self, principal: Principal, name: str, mode: QpuMode, reason: str) -> None:
+        """Pause, resume, take offline or retire a QPU (``modes.md`` 5.5)."""
+        _require(principal, "change the mode of a QPU")
+        house, backend = self._house, self._qpu(name)
+        now = house.clock.now()
+        try:
+            house.engine.feed(QpuModeChanged(name, mode, reason))
+        except Rejection as refusal:
+            raise Refused(refusal.reason) from None
+        backend.mode, backend.message = mode, reason
+        house.engine.write_qpu_mode(name, mode.value, reason, now)
+        facts = {"mode": mode.value, "reason": reason}
+        grants.record(house.engine.changes, Actor.of(principal), "qpus.mode", name, facts, now)
+        await house.engine.durable()
+
+    async def calibrate(self, principal: Principal, name: str) -> None:
+        """Calibrate a QPU as soon as the rules allow it (``modes.md`` 7)."""
+        _require(principal, "calibrate a QPU")
+        house, backend = self._house, self._qpu(name)
+        if not backend.serial:
+            raise grants.refused("name", f"{name} is a simulator: there is nothing to calibrate")
+        house.engine.feed(CalibrationRequested(name))
+        grants.record(
+            house.engine.changes, Actor.of(principal), "qpus.calibrate", name, {}, house.clock.now()
+        )
+        await house.engine.durable()
+
+    async def audit(
+        self, principal: Principal, subject: str | None, before: int | None, limit: int
+    ) -> Sequence[AuditLine]:
+        """The audit trail, newest first."""
+        _require(principal, "read the audit trail")
+        rows = await self._house.store.read(queries.audit, subject, before, limit)
+        return [
+            AuditLine(
+                row["number"], as_datetime(row["at"]), row["actor"], row["key_id"], row["action"],
+                row["subject"], row["facts"],
+            )
+            for row in rows
+        ]  # fmt: skip
+
+    # what all of them need
+
+    def _named(self, name: str) -> Instance:
+        house = self._house
+        found = next((i for i in house.instances.all() if name in (i.name, i.crn, i.instance_id)), None)
+        if found is None:
+            raise KetlineError(INSTANCE_NOT_FOUND, instance=name)
+        return found
+
+    def _qpu(self, name: str) -> Backend:
+        backend = self._house.backends.get(name)
+        if backend is None or backend.mock:
+            raise KetlineError(BACKEND_NOT_FOUND, name=name)
+        return backend
+
+    def _check_qpus(self, names: Sequence[str] | None) -> None:
+        for name in names or ():
+            self._qpu(name)
+
+    async def _opened(self, principal: Principal) -> set[str]:
+        """The ids of the instances that the principal's key opens."""
+        house = self._house
+        return {
+            i.instance_id
+            for i in list(house.instances.all())
+            if await house.keyring.enter(principal, i.instance_id) is not None
+        }
+
+
+def _require(principal: Principal, action: str, *roles: str) -> None:
+    if principal.role not in (roles or ("administrator",)):
+        raise KetlineError(NOT_AUTHORIZED, who=f"A key with the role {principal.role}", action=action)
+
+
+def _inside(instances: Sequence[str], opened: set[str]) -> bool:
+    return bool(instances) and set(instances) <= opened

@@ -1,0 +1,294 @@
+"""Administration and the ledger over the wire, on a server of their own."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import httpx
+import pytest
+from conftest import _serving
+from qiskit import QuantumCircuit
+from wire_lab import Server, posted, settled, submit, until
+
+CONFIG = """
+[money]
+currency = "EUR"
+
+[[money.rates]]
+plan = "premium"
+per_second = 2.0
+
+[[money.rates]]
+plan = "premium"
+qpu = "ket_paced"
+per_second = 3.0
+
+[[instances]]
+name = "lab"
+
+[[instances]]
+name = "shop"
+
+[[qpus]]
+name = "ket_manila"
+device = "manila"
+seed = 1
+
+[[qpus]]
+name = "ket_paced"
+device = "manila"
+pace = 0.5
+seed = 2
+"""
+
+
+@pytest.fixture(scope="module")
+def centre(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with _serving(tmp_path_factory.mktemp("centre"), CONFIG) as running:
+        yield running
+
+
+@contextmanager
+def entering(server: Server, key: str, instance: str | None = None) -> Iterator[httpx.Client]:
+    headers = {"Authorization": f"apikey {key}"}
+    if instance is not None:
+        headers["Service-CRN"] = server.instances()[instance]
+    with httpx.Client(base_url=f"{server.url}/api/v1", headers=headers, timeout=30) as client:
+        yield client
+
+
+@pytest.fixture
+def admin(centre: Server) -> Iterator[httpx.Client]:
+    with entering(centre, centre.key, "lab") as client:
+        yield client
+
+
+def own(server: Server, path: str) -> str:
+    return f"{server.url}/ketline/v1{path}"
+
+
+def make_key(admin: httpx.Client, centre: Server, user: str, **fields: Any) -> str:
+    answer = admin.post(own(centre, "/keys"), json={"user": user, **fields})
+    assert answer.status_code == 200, answer.text
+    return str(answer.json()["key"])
+
+
+def test_a_key_made_over_the_wire_works_until_it_is_revoked(centre: Server, admin: httpx.Client) -> None:
+    made = admin.post(
+        own(centre, "/keys"), json={"user": "ada", "name": "laptop", "instances": ["lab"]}
+    ).json()
+    with entering(centre, made["key"], "lab") as ada:
+        assert ada.get("/backends").status_code == 200
+        assert admin.delete(own(centre, f"/keys/{made['id']}")).status_code == 204
+        assert ada.get("/backends").status_code == 401
+    listed = {key["id"]: key for key in admin.get(own(centre, "/keys")).json()["keys"]}
+    assert listed[made["id"]]["revoked"] is not None
+    assert made["key"] not in admin.get(own(centre, "/keys")).text
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({}, "user"),
+        ({"user": ""}, "user"),
+        ({"user": 7}, "user"),
+        ({"user": "x", "role": "king"}, "role"),
+        ({"user": "x", "instances": "lab"}, "instances"),
+        ({"user": "x", "colour": "red"}, "colour"),
+    ],
+)
+def test_a_wrong_key_request_names_the_field(
+    centre: Server, admin: httpx.Client, body: dict[str, Any], field: str
+) -> None:
+    answer = admin.post(own(centre, "/keys"), json=body)
+    assert answer.status_code == 400
+    assert answer.json()["errors"][0]["message"].startswith(f"{field}:")
+
+
+def test_users_may_not_administer(centre: Server, admin: httpx.Client) -> None:
+    with entering(centre, make_key(admin, centre, "bob"), "lab") as bob:
+        for method, path, body in (
+            ("GET", "/users", None),
+            ("POST", "/keys", {"user": "eve"}),
+            ("POST", "/instances", {"name": "mine"}),
+            ("PATCH", "/instances/lab", {"plan": "open"}),
+            ("GET", "/qpus", None),
+            ("PUT", "/qpus/ket_manila/mode", {"mode": "paused"}),
+            ("POST", "/qpus/ket_manila/calibrate", None),
+            ("GET", "/audit", None),
+        ):
+            answer = bob.request(method, own(centre, path), json=body)
+            assert (answer.status_code, answer.json()["errors"][0]["code"]) == (403, 1200), path
+        assert bob.put("/instances/configuration", json={"instance_limit": 5}).status_code == 403
+
+
+def test_a_manager_makes_keys_for_what_their_own_key_opens(centre: Server, admin: httpx.Client) -> None:
+    with entering(centre, make_key(admin, centre, "max", role="manager", instances=["shop"])) as manager:
+        assert (
+            manager.post(own(centre, "/keys"), json={"user": "sue", "instances": ["shop"]}).status_code == 200
+        )
+        for body in (
+            {"user": "sue", "instances": ["lab"]},
+            {"user": "sue"},
+            {"user": "tom", "role": "administrator", "instances": ["shop"]},
+        ):
+            assert manager.post(own(centre, "/keys"), json=body).status_code == 403, body
+        limit = {"limit_seconds": 500}
+        assert manager.patch(own(centre, "/instances/shop"), json=limit).status_code == 200
+        assert manager.patch(own(centre, "/instances/lab"), json=limit).status_code == 404
+        assert manager.patch(own(centre, "/instances/shop"), json={"plan": "open"}).status_code == 403
+
+
+def test_an_instance_is_made_changed_and_archived(
+    centre: Server, admin: httpx.Client, bell: QuantumCircuit
+) -> None:
+    body = {"name": "course", "plan": "open", "max_pending_jobs": 2, "tags": ["autumn"]}
+    made = admin.post(own(centre, "/instances"), json=body).json()
+    assert (made["plan"], made["limit_seconds"], made["tags"]) == ("open", 600, ["autumn"])
+    assert admin.post(own(centre, "/instances"), json=body).status_code == 400
+    changed = admin.patch(
+        own(centre, "/instances/course"), json={"limit_seconds": 900, "plan": "premium"}
+    ).json()
+    assert (changed["plan"], changed["limit_seconds"]) == ("premium", 900)
+    back = admin.patch(own(centre, "/instances/course"), json={"limit_seconds": None}).json()
+    assert back["limit_seconds"] is None
+    with entering(centre, make_key(admin, centre, "kim", instances=["course"]), "course") as kim:
+        job = submit(kim, bell)
+        settled(kim, job)
+        assert admin.patch(own(centre, "/instances/course"), json={"archived": True}).json()["archived"]
+        assert kim.post("/jobs", content=posted(bell)).status_code in (400, 403, 409)
+        assert kim.get(f"/jobs/{job}/results").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({}, "body"),
+        ({"limit_seconds": -1}, "limit_seconds"),
+        ({"limit_seconds": "much"}, "limit_seconds"),
+        ({"plan": "gold"}, "plan"),
+        ({"archived": "yes"}, "archived"),
+        ({"nonsense": 1}, "nonsense"),
+    ],
+)
+def test_a_wrong_change_names_the_field(
+    centre: Server, admin: httpx.Client, body: dict[str, Any], field: str
+) -> None:
+    answer = admin.patch(own(centre, "/instances/lab"), json=body)
+    assert answer.status_code == 400, answer.text
+    assert field in answer.json()["errors"][0]["message"]
+
+
+def test_a_paused_qpu_starts_nothing_until_it_is_resumed(
+    centre: Server, admin: httpx.Client, bell: QuantumCircuit
+) -> None:
+    mode = own(centre, "/qpus/ket_manila/mode")
+    assert admin.put(mode, json={"mode": "paused", "reason": "fridge warm"}).status_code == 204
+    status = admin.get("/backends/ket_manila/status").json()
+    assert status["status"] == "paused"
+    job = submit(admin, bell)
+    assert admin.get(f"/jobs/{job}").json()["state"]["status"] == "Queued"
+    assert admin.put(mode, json={"mode": "online"}).status_code == 204
+    assert settled(admin, job)["state"]["status"] == "Completed"
+    assert admin.put(mode, json={"mode": "upside down"}).status_code == 400
+    assert admin.put(own(centre, "/qpus/nowhere/mode"), json={"mode": "paused"}).status_code == 404
+
+
+def test_the_audit_trail_tells_who_did_what(centre: Server, admin: httpx.Client) -> None:
+    key = make_key(admin, centre, "zoe", name="audited")
+    assert admin.patch(own(centre, "/instances/shop"), json={"tags": ["audited"]}).status_code == 200
+    trail = admin.get(own(centre, "/audit"), params={"limit": 2}).json()["audit"]
+    assert (trail[0]["action"], trail[0]["subject"]) == ("instances.change", "shop")
+    assert trail[0]["facts"] == {"tags": ["audited"]}
+    assert trail[1]["facts"]["user"] == "zoe"
+    assert key not in admin.get(own(centre, "/audit")).text
+    older = admin.get(own(centre, "/audit"), params={"limit": 1, "before": trail[1]["number"]}).json()[
+        "audit"
+    ]
+    assert all(line["number"] < trail[1]["number"] for line in older)
+
+
+def test_usage_agrees_everywhere_and_costs_what_the_rates_say(
+    centre: Server, admin: httpx.Client, bell: QuantumCircuit
+) -> None:
+    with entering(centre, make_key(admin, centre, "pat", instances=["shop"]), "shop") as pat:
+        crn = pat.headers["Service-CRN"]
+        jobs = [submit(pat, bell, backend="ket_paced", shots=50) for _ in range(2)]
+        batch = pat.post("/sessions", json={"mode": "batch", "backend": "ket_manila"}).json()["id"]
+        jobs += [submit(pat, bell, session_id=batch) for _ in range(2)]
+        session = pat.post("/sessions", json={"mode": "dedicated", "backend": "ket_manila"}).json()["id"]
+        in_session = submit(pat, bell, session_id=session)
+        for job in [*jobs, in_session]:
+            assert settled(pat, job)["state"]["status"] == "Completed"
+        for workload in (batch, session):
+            pat.patch(f"/sessions/{workload}", json={"accepting_jobs": False})
+            until(lambda w=workload: pat.get(f"/sessions/{w}").json()["state"] == "closed")
+        of_jobs = sum(
+            pat.get(f"/jobs/{job}/metrics").json()["usage"]["qpu_charge_time_seconds"] for job in jobs
+        )
+        of_session = pat.get(f"/sessions/{session}").json()["elapsed_time"]
+        ledger = pat.get(own(centre, "/ledger")).json()["lines"]
+        consumed = pat.get("/instances/usage").json()["usage_consumed_seconds"]
+        analytics = pat.get("/analytics/usage").json()
+        totals = pat.get(own(centre, "/ledger/totals"), params={"by": "backend"}).json()
+        everything = of_jobs + of_session
+        assert sum(line["seconds"] for line in ledger) == pytest.approx(everything, abs=1e-3)
+        assert consumed == pytest.approx(everything, abs=1e-3)
+        assert analytics["usage"] / 1e3 == pytest.approx(everything, abs=1e-3)
+        assert totals["seconds"] == pytest.approx(everything, abs=1e-3)
+        assert analytics["individual_jobs"]["count"] == 2
+        assert (analytics["batch_sessions"]["count"], analytics["dedicated_sessions"]["count"]) == (1, 1)
+        by_date = pat.get("/analytics/usage_grouped_by_date", params={"group_by": "instance"}).json()["data"]
+        assert sum(day["usage"] for day in by_date) / 1e3 == pytest.approx(everything, abs=1e-3)
+        assert {day["instance"] for day in by_date} == {crn}
+
+        for line in ledger:
+            price = 3.0 if line["backend"] == "ket_paced" else 2.0
+            assert line["cost"]["amount"] == pytest.approx(price * line["seconds"], abs=1e-5)
+            assert line["cost"]["currency"] == "EUR"
+        table = list(
+            csv.DictReader(io.StringIO(pat.get(own(centre, "/ledger"), params={"format": "csv"}).text))
+        )
+        assert [float(row["seconds"]) for row in table] == [line["seconds"] for line in ledger]
+        assert {row["currency"] for row in table} == {"EUR"}
+
+        split = pat.get(own(centre, f"/sessions/{session}/usage")).json()
+        parts = split["on_qpu_seconds"] + split["classical_seconds"] + split["idle_seconds"]
+        assert parts == pytest.approx(split["billed_seconds"], abs=5e-3)
+        assert split["billed_seconds"] == pytest.approx(of_session, abs=1e-3)
+        assert split["as_batch_seconds"] <= split["billed_seconds"]
+
+
+def test_users_see_their_own_lines_only(centre: Server, admin: httpx.Client, bell: QuantumCircuit) -> None:
+    first = make_key(admin, centre, "lea", instances=["lab"])
+    second = make_key(admin, centre, "leo", instances=["lab"])
+    with entering(centre, first, "lab") as lea, entering(centre, second, "lab") as leo:
+        job = submit(lea, bell)
+        settled(lea, job)
+        assert [line["job_id"] for line in lea.get(own(centre, "/ledger")).json()["lines"]] == [job]
+        assert leo.get(own(centre, "/ledger")).json()["lines"] == []
+        assert leo.get("/analytics/usage").json()["usage"] == 0
+        assert leo.get(own(centre, "/ledger"), params={"instance": "shop"}).status_code == 404
+        assert any(line["job_id"] == job for line in admin.get(own(centre, "/ledger")).json()["lines"])
+
+
+@pytest.mark.parametrize(
+    ("path", "params", "field"),
+    [
+        ("/analytics/usage_grouped", {}, "group_by"),
+        ("/analytics/usage_grouped", {"group_by": "colour"}, "group_by"),
+        ("/analytics/usage", {"interval_start": "yesterday"}, "interval_start"),
+        ("/analytics/usage", {"interval_start": "2030-01-01T00:00:00Z"}, "interval_start"),
+        ("/analytics/usage", {"what": "1"}, "what"),
+    ],
+)
+def test_wrong_analytics_requests_name_the_field(
+    admin: httpx.Client, path: str, params: dict[str, str], field: str
+) -> None:
+    answer = admin.get(path, params=params)
+    assert answer.status_code == 400
+    assert answer.json()["errors"][0]["message"].startswith(f"{field}:")
