@@ -19,7 +19,6 @@ from ketline.client import connect
 
 CONFIG = """
 [server]
-port = 0
 max_payload_bytes = 2_000_000
 
 [[instances]]
@@ -53,23 +52,11 @@ seed = 13
 """
 
 
-PATIENT = """
+OTHER = """
 [server]
-port = 0
 hold_seconds = 20
-hold_session_seconds = 20
-
-[[qpus]]
-name = "ket_paced"
-device = "manila"
-pace = 1.0
-"""
-STRICT = """
-[server]
-port = 0
-hold_seconds = 0
 hold_session_seconds = 0
-submissions_per_minute = 3
+submissions_per_minute = 12
 open_session_policy = "job-mode"
 
 [[qpus]]
@@ -101,39 +88,33 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield running
 
 
-@pytest.fixture(scope="module")
-def patient_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server that holds answers for long."""
-    with _serving(tmp_path_factory.mktemp("patient"), PATIENT) as running:
-        yield running
-
-
 @pytest.fixture(scope="session")
-def strict_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server that holds nothing, limits submissions, and has a wide device."""
-    with _serving(tmp_path_factory.mktemp("strict"), STRICT) as running:
+def other_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server with other settings: long holds, limited submissions, and a wide device."""
+    with _serving(tmp_path_factory.mktemp("other"), OTHER) as running:
         yield running
+
+
+def _new_user(server: Server) -> str:
+    with administration(server.data) as administrator:
+        return administrator.create_key(f"user-{time.monotonic_ns()}", "test")[1]
 
 
 @pytest.fixture
-def strict_http(strict_server: Server) -> Iterator[httpx.Client]:
-    """Plain HTTP to the strict server, by a user of its own."""
-    with administration(strict_server.data) as administrator:
-        _, key = administrator.create_key(f"user-{time.monotonic_ns()}", "test")
+def other_http(other_server: Server) -> Iterator[httpx.Client]:
+    """Plain HTTP to the other server, by a user of its own."""
     headers = {
-        "Authorization": f"Bearer {strict_server.token(key)}",
-        "Service-CRN": strict_server.instances()["default"],
+        "Authorization": f"Bearer {other_server.token(_new_user(other_server))}",
+        "Service-CRN": other_server.instances()["default"],
     }
-    with httpx.Client(base_url=f"{strict_server.url}/api/v1", headers=headers, timeout=30) as client:
+    with httpx.Client(base_url=f"{other_server.url}/api/v1", headers=headers, timeout=60) as client:
         yield client
 
 
 @pytest.fixture
-def wide_service(strict_server: Server) -> QiskitRuntimeService:
-    """The client at the strict server, which has a 127-qubit device."""
-    with administration(strict_server.data) as administrator:
-        _, key = administrator.create_key(f"user-{time.monotonic_ns()}", "test")
-    return connect(strict_server.url, key, instance="default")
+def wide_service(other_server: Server) -> QiskitRuntimeService:
+    """The client at the other server, which has a 127-qubit device."""
+    return connect(other_server.url, _new_user(other_server), instance="default")
 
 
 @pytest.fixture(autouse=True)

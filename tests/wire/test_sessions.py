@@ -57,7 +57,7 @@ def test_batch(service, bell):
 def test_cancelled_session(service, bell):
     session = Session(service.backend("ket_paced"), max_time="20m")
     assert Session.from_id(session.session_id, service).details()["max_time"] == 1_200
-    jobs = [SamplerV2(session).run([bell], shots=4_000) for _ in range(9)]
+    jobs = [SamplerV2(session).run([bell], shots=1_000) for _ in range(9)]
     until(lambda: jobs[0].status() == "RUNNING")
     session.cancel()
     until(lambda: all(job.in_final_state() for job in jobs), 30)

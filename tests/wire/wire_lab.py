@@ -54,15 +54,6 @@ class Server:
         return {item["name"]: item["crn"] for item in answer.json()["items"]}
 
 
-SERVE = """
-import sys
-from pathlib import Path
-from ketline.api.server import run
-from ketline.config import load
-run(load(Path(sys.argv[2])), Path(sys.argv[1]))
-"""
-
-
 def start_server(data: Path, config: str, log: Path) -> tuple[subprocess.Popen[str], str]:
     """Start ``ketline serve`` and wait until it says where."""
     data.mkdir(parents=True, exist_ok=True)
@@ -71,7 +62,8 @@ def start_server(data: Path, config: str, log: Path) -> tuple[subprocess.Popen[s
     environment = {k: v for k, v in os.environ.items() if k not in CLIENT_VARIABLES}
     with log.open("w") as errors:
         process = subprocess.Popen(
-            [sys.executable, "-c", SERVE, str(data), str(toml)],
+            [sys.executable, "-m", "ketline.cli.main", "serve", "--data", str(data), "--port", "0",
+             "--config", str(toml)],
             stdout=subprocess.PIPE, stderr=errors, text=True, env=environment,
         )  # fmt: skip
     assert process.stdout is not None
