@@ -31,8 +31,9 @@ class MeasurementPlan:
 
     ``qubits`` ``(m,)`` ascending. ``bases`` uint8 ``(n_bases, m)``. ``settings`` ``(n_settings, 2)``: point
     and basis. ``shape`` is that of the result; element ``e`` (in C order) is observable ``elements[e, 1]`` at
-    point ``elements[e, 0]``. The terms of observable ``k`` are ``slice(bounds[k], bounds[k + 1])`` of ``letters``
-    uint8 ``(terms, m)``, ``coefficients`` and ``term_bases``; ``constants[k]`` is its identity part.
+    point ``elements[e, 0]``. The terms of observable ``k`` are ``slice(bounds[k], bounds[k + 1])`` of
+    ``letters`` uint8 ``(terms, m)``, ``coefficients`` and ``term_bases``; ``constants[k]`` is its identity
+    part.
     """
 
     qubits: NDArray[np.int64]
