@@ -95,9 +95,13 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """The end: the body of ``GET /jobs/{id}/results``, which is JSON text in UTF-8."""
+    """The end: the body of ``GET /jobs/{id}/results``, which is JSON text in UTF-8.
+
+    ``calibrate`` asks the service for a calibration of the QPU after this job.
+    """
 
     body: bytes
+    calibrate: bool = False
 
 
 class Program(Protocol):
