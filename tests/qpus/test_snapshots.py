@@ -80,3 +80,11 @@ def test_snapshots_are_served_without_qiskit():
         "sys.exit('qiskit' in sys.modules or 'qiskit_ibm_runtime' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0
+
+
+def test_the_driver_publishes_its_device_without_qiskit():
+    code = (
+        "import sys; from ketline.config import QpuSettings; from ketline.qpus.driver import driver_type;"
+        "driver_type('emulator').device(QpuSettings(name='ket_fez')); sys.exit('qiskit' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0

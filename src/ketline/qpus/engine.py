@@ -1,0 +1,214 @@
+"""The engine of an emulated QPU: runs units of work on one device, piece by piece."""
+
+from __future__ import annotations
+
+import secrets
+import time
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ketline.qpus.counts import Shots, pack, unpack
+from ketline.qpus.driver import Admission, Progress
+from ketline.qpus.iq import placed, points, sides
+from ketline.qpus.items import ReadyItem, TimedItem, Workbench, check, readers
+from ketline.qpus.methods import check_time
+from ketline.qpus.run import PIECE_SECONDS, Clock, Simulation, calls, now
+from ketline.qpus.timing import text
+from ketline.units.work import ItemOutcome, Outcome
+
+if TYPE_CHECKING:
+    from ketline.config import QpuSettings
+    from ketline.units.device import Device
+    from ketline.units.work import WorkUnit
+
+JOB_OVERHEAD_SECONDS = 2.0
+"""What a real device needs for a job besides its shots (``modes.md`` 8.2); scaled by ``pace``."""
+
+_FIXED_SECONDS = 0.003
+_benches: dict[int, Workbench] = {}
+
+
+@dataclass(slots=True)
+class _Started:
+    steps: Iterator[None]
+    done: int
+    total: int
+    outcome: Outcome | None = None
+
+
+class Engine:
+    """Runs units of work on one device.
+
+    Args:
+        device: the device as it really is.
+        settings: pace, seed and memory of the QPU.
+    """
+
+    def __init__(self, device: Device, settings: QpuSettings) -> None:
+        self._settings = settings
+        self._bench = Workbench(device)
+        self._seeds = np.random.SeedSequence(settings.seed)
+        self._units: dict[str, _Started] = {}
+
+    def start(self, unit: WorkUnit) -> str:
+        """Begin a unit and return its handle."""
+        handle = secrets.token_hex(8)
+        seed = self._seed(unit)
+        started = _Started(iter(()), 0, unit.executions)
+        started.steps = self._mock(unit, seed, started) if unit.mock else self._run(unit, seed, started)
+        self._units[handle] = started
+        return handle
+
+    def poll(self, handle: str) -> Progress:
+        """Compute for about a quarter of a second, and tell how far the unit is."""
+        started = self._units[handle]
+        until = time.monotonic() + PIECE_SECONDS / 2
+        try:
+            while started.outcome is None and time.monotonic() < until:
+                next(started.steps, None)
+        except Exception:
+            del self._units[handle]
+            raise
+        return Progress("running" if started.outcome is None else "done", started.done, started.total)
+
+    def outcome(self, handle: str) -> Outcome:
+        """What a unit that is done gave; it is forgotten."""
+        outcome = self._units.pop(handle).outcome
+        if outcome is None:
+            raise KeyError(handle)
+        return outcome
+
+    def stop(self, handle: str) -> None:
+        """Give a unit up."""
+        self._units.pop(handle, None)
+
+    def _seed(self, unit: WorkUnit) -> np.random.SeedSequence:
+        given: Any = unit.simulator.get("seed_simulator")
+        if unit.seed is not None:
+            return np.random.SeedSequence(unit.seed)
+        if given is not None:
+            return np.random.SeedSequence(int(given))
+        return self._seeds.spawn(1)[0]
+
+    def _run(self, unit: WorkUnit, seed: np.random.SeedSequence, started: _Started) -> Iterator[None]:
+        settings = self._settings
+        clock = Clock(settings.pace, JOB_OVERHEAD_SECONDS)
+        items = self._bench.ready(unit, settings.memory_bytes)
+        check_time(sum(ready.method.seconds(ready.sets, ready.item.shots) for ready in items))
+        simulation = Simulation(items, seed, settings.memory_bytes, settings.name)
+        yield from _hold(clock)
+        for group in calls(items):
+            begun = now()
+            simulation.perform(group)
+            for piece in group:
+                ready = items[piece.number]
+                executed = piece.shots * (piece.last - piece.first if ready.values else 1)
+                started.done += executed
+                clock.ran(executed * ready.shot_seconds)
+            yield from _hold(clock)
+            ended = now()
+            for piece in group:
+                clock.mark(piece, piece.first, piece.last, begun, ended)
+            yield
+        outcomes = [
+            self._item(unit, ready, shots, simulation.rng)
+            for ready, shots in zip(items, simulation.shots, strict=True)
+        ]
+        started.outcome = Outcome(outcomes, clock.all_spans())
+
+    def _item(
+        self, unit: WorkUnit, ready: ReadyItem, shots: Shots, rng: np.random.Generator
+    ) -> ItemOutcome:  # fmt: skip
+        outcome = self._timed(unit, ready)
+        if unit.meas_level == "classified":
+            outcome.bits = shots.bits
+            return outcome
+        reader = readers(ready.item.circuit)
+        for name, places in ready.registers.items():
+            bits = unpack(shots.bits[name], len(places))
+            qubits = np.asarray([reader.get(place, 0) for place in places], dtype=np.int64)
+            error = np.asarray([self._misreads(unit, int(q)) for q in qubits])
+            values = points(bits, error, rng, classified=False)
+            if unit.meas_level == "both":
+                outcome.bits[name] = pack(sides(values))
+            seen = placed(values, qubits, zlib.crc32(self._bench.device.name.encode()))
+            outcome.iq[name] = seen.mean(axis=1) if unit.meas_level == "avg_kerneled" else seen
+        return outcome
+
+    def _misreads(self, unit: WorkUnit, qubit: int) -> float:
+        if not unit.noise or self._bench.noise is None:
+            return 0.0
+        error = self._bench.noise.readout(qubit)
+        return 0.0 if error is None else float(error.probabilities[0][1])
+
+    def _timed(self, unit: WorkUnit, ready: TimedItem) -> ItemOutcome:
+        return ItemOutcome(
+            circuit_duration_seconds=self._bench.durations.seconds(ready.schedule.duration),
+            timing=text(ready.schedule) if unit.scheduler_timing else None,
+        )
+
+    def _mock(self, unit: WorkUnit, seed: np.random.SeedSequence, started: _Started) -> Iterator[None]:
+        """Random data of the right shape, timing as for the real thing."""
+        rng = np.random.default_rng(seed)
+        clock = Clock(0.0, 0.0)
+        outcomes = []
+        for number, ready in enumerate(self._bench.timed(unit)):
+            begun = now()
+            outcome = self._timed(unit, ready)
+            for name, places in ready.registers.items():
+                shape = (ready.sets, ready.item.shots, len(places))
+                bits: NDArray[np.uint8] = rng.integers(0, 2, shape, dtype=np.uint8)
+                if unit.meas_level in ("classified", "both"):
+                    outcome.bits[name] = pack(bits)
+                if unit.meas_level != "classified":
+                    values = points(bits, np.full(len(places), 0.01), rng, classified=True)
+                    outcome.iq[name] = values.mean(axis=1) if unit.meas_level == "avg_kerneled" else values
+            outcomes.append(outcome)
+            clock.whole(number, ready.sets, begun, now())
+            started.done += ready.sets * ready.item.shots
+            yield
+        started.outcome = Outcome(outcomes, clock.all_spans())
+
+
+def admit(unit: WorkUnit, device: Device, settings: QpuSettings) -> Admission:
+    """Check that a unit can be run on a device and estimate what it takes.
+
+    Raises:
+        JobError: it can't be run.
+    """
+    bench = _bench(device)
+    if unit.mock:
+        check(unit, device)
+        return Admission(_FIXED_SECONDS, 0, ("mock",) * len(unit.items), 0.0)
+    items = bench.ready(unit, settings.memory_bytes)
+    simulation = _FIXED_SECONDS + sum(ready.method.seconds(ready.sets, ready.item.shots) for ready in items)
+    check_time(simulation)
+    device_seconds = JOB_OVERHEAD_SECONDS + sum(ready.device_seconds for ready in items)
+    return Admission(
+        qpu_seconds=max(simulation, settings.pace * device_seconds),
+        memory_bytes=round(max((ready.method.memory_bytes for ready in items), default=0.0)),
+        methods=tuple(ready.method.name for ready in items),
+        device_seconds=device_seconds,
+    )
+
+
+def _hold(clock: Clock) -> Iterator[None]:
+    """Wait for as long as the QPU is to be held, in short pieces."""
+    while (owed := clock.owed()) > 0:
+        time.sleep(min(owed, PIECE_SECONDS / 5))
+        yield
+
+
+def _bench(device: Device) -> Workbench:
+    """The workbench of a device in this process; a worker sees few devices, again and again."""
+    found = _benches.get(id(device))
+    if found is None or found.device is not device:
+        if len(_benches) > 8:
+            _benches.clear()
+        found = _benches[id(device)] = Workbench(device)
+    return found
