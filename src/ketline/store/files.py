@@ -1,7 +1,7 @@
 """Payloads, results and logs: files behind fsspec, a local folder by default.
 
-A file is complete and durable when `Files.put` or `Files.adopt` returns. Small ones that arrive together share
-one sync (`ketline.store.journal`); large ones are written beside their place, synced and renamed.
+A file is complete and durable when `Files.put` or `Files.adopt` returns. Small ones that arrive together
+share one sync (`ketline.store.journal`); large ones are written beside their place, synced and renamed.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _Wish = tuple[Path, bytes | Path | None, Done]
 
 
 class _FolderWriter:
-    """A thread that makes groups of local files durable: small ones by the journal, large ones by themselves."""
+    """A thread that makes groups of local files durable: by the journal, or each one by itself."""
 
     def __init__(self, name: str, root: Path, journal: Journal | None) -> None:
         self._waiting: queue.SimpleQueue[_Wish | None] = queue.SimpleQueue()
@@ -115,7 +115,8 @@ class _FolderWriter:
         if folder in self._known:
             return
         folder.mkdir(parents=True, exist_ok=True)
-        _sync(folder.parent)
+        if self._journal is None:
+            _sync(folder.parent)
         self._known.add(folder)
 
 
