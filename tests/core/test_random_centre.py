@@ -26,6 +26,7 @@ from ketline.core.model import (
     JobStatus,
     Mode,
     QpuMode,
+    QpuWindow,
     Reason,
     Stage,
     WorkloadState,
@@ -207,6 +208,22 @@ class RandomCentre(RuleBasedStateMachine):
     def change_plan(self, instance: str, limit: float | None, archived: bool) -> None:
         spec = replace(self.centre.scheduler.instances[instance], limit_seconds=limit, archived=archived)
         self.centre.send(events.InstanceRegistered(spec))
+
+    @rule(
+        qpu=qpu_ids,
+        after=st.sampled_from([-5.0, 0.0, 3.0, 30.0]),
+        length=st.sampled_from([5.0, 60.0]),
+        owner=st.sampled_from([None, *INSTANCES]),
+        number=st.integers(1, 2),
+    )
+    def announce(self, qpu: str, after: float, length: float, owner: str | None, number: int) -> None:
+        begin = self.centre.t + after
+        window = QpuWindow(f"window{number}", qpu, begin, begin + length, owner)
+        self.centre.send(events.WindowAnnounced(window))
+
+    @rule(qpu=qpu_ids, number=st.integers(1, 2))
+    def withdraw(self, qpu: str, number: int) -> None:
+        self.centre.send(events.WindowWithdrawn(qpu, f"window{number}"))
 
     @rule(outage=st.sampled_from([0.0, 0.0, 3.0, 900.0]))
     def crash(self, outage: float) -> None:

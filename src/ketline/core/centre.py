@@ -22,7 +22,7 @@ from ketline.core.actions import (
 )
 from ketline.core.fairshare import FairShare
 from ketline.core.lifecycle import Story
-from ketline.core.model import InstanceSpec, Job, Mode, QpuMode, QpuSpec, UsageLine, Workload
+from ketline.core.model import InstanceSpec, Job, Mode, QpuMode, QpuSpec, QpuWindow, UsageLine, Workload
 from ketline.core.pool import Pool
 from ketline.core.timers import Timers
 
@@ -33,7 +33,8 @@ class Qpu:
     ``ready`` those of them that wait for the QPU, ``locked`` the one that is on it (several on a simulator).
 
     ``holder`` is the session or batch with priority: one that is active, or a session that was selected and
-    waits for the lanes to drain. ``lanes_before`` is how many jobs ran when the lanes were made fewer.
+    waits for the lanes to drain. ``lanes_before`` is how many jobs ran when the lanes were made fewer,
+    ``queued`` counts the queued jobs, ``windows`` are those that aren't over.
     """
 
     spec: QpuSpec
@@ -45,6 +46,8 @@ class Qpu:
     calibrating: bool = False
     calibration_due: bool = False
     lanes_before: int = 0
+    queued: int = 0
+    windows: dict[str, QpuWindow] = field(default_factory=dict)
 
     @property
     def starts_work(self) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ketline.core.model import Failure, InstanceSpec, Mode, QpuMode, QpuSpec
+from ketline.core.model import Failure, InstanceSpec, Mode, QpuMode, QpuSpec, QpuWindow
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +156,22 @@ class CalibrationEnded(Event):
 
     qpu_id: str
     ok: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class WindowAnnounced(Event):
+    """Maintenance, or a reservation, is announced or changed. After a restart all that aren't over yet are
+    announced again."""
+
+    window: QpuWindow
+
+
+@dataclass(frozen=True, slots=True)
+class WindowWithdrawn(Event):
+    """Maintenance or a reservation won't take place, or ends now."""
+
+    qpu_id: str
+    window_id: str
 
 
 @dataclass(frozen=True, slots=True)

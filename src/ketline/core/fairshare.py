@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable
+from contextlib import closing
 from math import inf
 
 from ketline.core.model import InstanceSpec
@@ -15,6 +16,7 @@ from ketline.core.ranking import Key, Ranking
 from ketline.core.usage import Meter
 
 EXPIRIES_AT_ONCE = 64
+SEARCH_DEPTH = 256
 
 
 class Account:
@@ -173,11 +175,32 @@ class Line:
         members.touch(instance_id)
         self._accounts.touch(account_id)
 
-    def best(self) -> tuple[Key, str] | None:
-        """The next instance, with its key (account's ratio, own ratio, age of its oldest)."""
+    def best(self, accept: Callable[[str], bool] | None = None) -> tuple[Key, str] | None:
+        """The next instance, with its key (account's ratio, own ratio, age of its oldest).
+
+        With ``accept``, the first one that it accepts; those before keep their place. It is asked about
+        the first `SEARCH_DEPTH` instances at most.
+        """
+        if accept is not None:
+            return self._best_accepted(accept)
         first = self._accounts.best()
         if first is None:
             return None
         key, account_id = first
         best = self._members[account_id].best()
         return None if best is None else (key, best[1])
+
+    def _best_accepted(self, accept: Callable[[str], bool]) -> tuple[Key, str] | None:
+        asked = 0
+        with closing(self._accounts.in_order()) as accounts:
+            for account_id in accounts:
+                ratio = self._fair.accounts[account_id].ratio(self._fair.now)
+                with closing(self._members[account_id].in_order()) as members:
+                    for instance_id in members:
+                        key = self._instance_key(instance_id)
+                        if key is not None and accept(instance_id):
+                            return (ratio, *key), instance_id
+                        asked += 1
+                        if asked == SEARCH_DEPTH:
+                            return None
+        return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ketline.core import events, jobs, limits, operations, reasons, workloads
+from ketline.core import events, jobs, limits, operations, reasons, windows, workloads
 from ketline.core.centre import Centre
 from ketline.core.lifecycle import JobStep
 from ketline.core.limits import Rejection
@@ -32,6 +32,14 @@ def _calibration_requested(c: Centre, event: events.CalibrationRequested, now: f
 
 def _calibration_ended(c: Centre, event: events.CalibrationEnded, now: float) -> None:
     operations.end_calibration(c, event.qpu_id, now, ok=event.ok)
+
+
+def _window_announced(c: Centre, event: events.WindowAnnounced, now: float) -> None:
+    operations.announce_window(c, event.window, now)
+
+
+def _window_withdrawn(c: Centre, event: events.WindowWithdrawn, now: float) -> None:
+    operations.withdraw_window(c, event.qpu_id, event.window_id, now)
 
 
 def _timer_fired(c: Centre, event: events.TimerFired, now: float) -> None:
@@ -61,6 +69,7 @@ def _workload_opened(c: Centre, event: events.WorkloadOpened, now: float) -> Non
             instance.batch_interactive_ttl_seconds if batch else instance.interactive_ttl_seconds
         ),
         as_jobs=not batch and not instance.sessions,
+        interrupted_at=windows.next_boundary(c.qpus[event.qpu_id], event.instance_id, now),
     )
     workloads.open_(c, workload, now)
 
@@ -202,5 +211,7 @@ HANDLERS: dict[type[events.Event], Callable[[Centre, Any, float], None]] = {
     events.JobInterrupted: _job_interrupted,
     events.CalibrationRequested: _calibration_requested,
     events.CalibrationEnded: _calibration_ended,
+    events.WindowAnnounced: _window_announced,
+    events.WindowWithdrawn: _window_withdrawn,
     events.TimerFired: _timer_fired,
 }

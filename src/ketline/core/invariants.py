@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from ketline.core.centre import Centre, Group, Qpu
-from ketline.core.dispatch import owns
+from ketline.core.dispatch import drained, enters, may_start, next_of, next_ready, owns
 from ketline.core.model import JobStatus, Mode, Stage, WorkloadState
 from ketline.core.timers import TimerKind
+from ketline.core.windows import fits, open_to
 
 TOLERANCE_SECONDS = 1e-6
 
@@ -32,6 +33,8 @@ def check(c: Centre) -> None:
 
 def _check_qpu(c: Centre, qpu: Qpu) -> None:
     name = qpu.spec.qpu_id
+    queued = sum(job.status is JobStatus.QUEUED and job.qpu_id == name for job in c.jobs.values())
+    _hold(qpu.queued == queued, f"{name}: counts {qpu.queued} queued jobs, there are {queued}")
     stages = {job_id: job.stage for job_id, job in qpu.running.items()}
     _hold(Stage.NONE not in stages.values(), f"{name}: a job in a lane has no stage")
     waiting = {job_id for job_id, stage in stages.items() if stage is Stage.WAITING_QPU}
@@ -40,7 +43,8 @@ def _check_qpu(c: Centre, qpu: Qpu) -> None:
     _hold(locked == set(qpu.locked), f"{name}: on the QPU {set(qpu.locked)}, by their stages {locked}")
     if not qpu.spec.serial:
         _hold(qpu.holder is None, f"{name}: a simulator without a queue has a holder")
-        _hold(not (waiting and qpu.starts_work), f"{name}: {waiting} wait on a simulator")
+        idle = waiting and qpu.starts_work and not qpu.windows
+        _hold(not idle, f"{name}: {waiting} wait on a simulator")
         return
     _hold(len(locked) + qpu.calibrating <= 1, f"{name}: {locked} on the QPU, calibrating {qpu.calibrating}")
     allowed = max(qpu.spec.lanes, qpu.lanes_before)
@@ -59,23 +63,23 @@ def _check_busy(c: Centre, qpu: Qpu, holder: Group | None) -> None:
     name = qpu.spec.qpu_id
     if not qpu.starts_work:
         return
-    free = len(qpu.running) < qpu.spec.lanes
-    if holder is None:
-        _hold(not free or qpu.pool.next_any() == (None, None), f"{name}: a lane is free and work waits")
-    elif holder.noun.mode is Mode.BATCH:
-        _hold(not free or not holder.queued, f"{name}: a lane is free and its batch waits")
-        _hold(not free or qpu.pool.next_single() is None, f"{name}: a lane is free and a job waits")
-    elif owns(holder):
-        _hold(not free or not holder.queued, f"{name}: a lane is free and its session waits")
-    else:
+    accept = may_start(c, qpu, c.now)
+    if len(qpu.running) < qpu.spec.lanes:
+        first = None if holder is None else next_of(holder)
+        if holder is None:
+            _hold(qpu.pool.next_any(accept) == (None, None), f"{name}: a lane is free and work waits")
+        elif holder.noun.mode is Mode.BATCH or owns(holder):
+            stuck = first is None or not fits(qpu, first, c.now)
+            _hold(stuck, f"{name}: a lane is free and its holder waits")
+        if holder is not None and holder.noun.mode is Mode.BATCH:
+            _hold(qpu.pool.next_single(accept) is None, f"{name}: a lane is free and a job waits")
+    if holder is not None and enters(holder) and not owns(holder):
         _hold(holder.queued or holder.running, f"{name}: drains for a session without jobs")
+        _hold(not (holder.running and drained(qpu, holder)) or not open_to(
+            qpu, holder.noun.instance_id, c.now), f"{name}: drained, and its session isn't active")  # fmt: skip
     if not qpu.locked and not qpu.calibrating:
-        entering = set(holder.running) if holder is not None and not _may_run(holder) else set()
-        _hold(not set(qpu.ready) - entering, f"{name}: the QPU is idle and {set(qpu.ready)} are ready")
-
-
-def _may_run(holder: Group) -> bool:
-    return holder.noun.mode is Mode.BATCH or owns(holder)
+        ready = next_ready(qpu, holder, c.now)
+        _hold(ready is None, f"{name}: the QPU is idle and {ready and ready.job_id} is ready")
 
 
 def _check_jobs(c: Centre) -> None:
@@ -107,7 +111,7 @@ def _check_group(c: Centre, group: Group) -> None:
         _hold(state in (WorkloadState.ACTIVE, WorkloadState.PENDING_CLOSED), f"{name}: {state} with a window")
         _hold(holder or not group.holds, f"{name} is {state} but doesn't hold its QPU")
     elif group.running:
-        _hold(holder and len(group.running) == 1, f"{name} is {state} with jobs {set(group.running)}")
+        _hold(holder, f"{name} is {state} with jobs {set(group.running)}")
     if state is WorkloadState.PENDING_CLOSED:
         _hold(group.running and not group.queued, f"{name}: pending closed without a running job")
     _hold(workload.accepting or group.queued or group.running, f"{name}: closes, is empty and still here")

@@ -21,6 +21,7 @@ def join(c: Centre, job: Job) -> None:
 def enqueue(c: Centre, job: Job) -> None:
     """Put a queued job where it waits: in its session's or batch's own queue, or in the normal one."""
     qpu, group = c.qpus[job.qpu_id], c.group_of(job)
+    qpu.queued += 1
     if group is not None:
         group.queued[job.job_id] = job
     if group is None or not group.holds:
@@ -31,6 +32,7 @@ def enqueue(c: Centre, job: Job) -> None:
 
 
 def _dequeue(c: Centre, job: Job, group: Group | None) -> None:
+    c.qpus[job.qpu_id].queued -= 1
     if group is not None:
         group.queued.pop(job.job_id, None)
     if group is None or not group.holds:
@@ -238,8 +240,10 @@ def settle(
 ) -> None:
     """A job reaches its final state: it leaves its lane, is billed, and is forgotten here."""
     qpu, group = c.qpus[job.qpu_id], c.group_of(job)
+    waited = job.status is JobStatus.QUEUED
     job_step(job, step, now, c.stories)
-    _dequeue(c, job, group)
+    if waited:
+        _dequeue(c, job, group)
     discharge(c, job)
     spans = c.spans.get(job.job_id, [])
     _forget_usage(c, job)

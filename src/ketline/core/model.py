@@ -141,6 +141,23 @@ class InstanceSpec:
     qpus: frozenset[str] | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class QpuWindow:
+    """A span in which a QPU isn't there for everyone: maintenance, or a reservation for one instance.
+
+    Nothing starts during maintenance. During a reservation only ``instance_id`` has the QPU, even if it
+    submits nothing (``modes.md`` 5.3). Before either begins, no job starts that can't end in time by its
+    estimate.
+    """
+
+    window_id: str
+    qpu_id: str
+    starts_at: float
+    ends_at: float
+    instance_id: str | None = None
+    reason: str = ""
+
+
 @dataclass(slots=True)
 class Job:
     """One job, from submission until it is settled.
@@ -186,6 +203,8 @@ class Workload:
 
     ``window_started_at`` is the start of the open usage window (None when none is open; ``activated_at``
     keeps the last start). ``as_jobs`` marks a session whose plan has none and whose jobs run in job mode.
+    ``interrupted_at`` tells the start of the next maintenance or foreign reservation of its QPU, when one
+    is announced: an active session is suspended then, and takes its place in the queue again.
     The split of what was used: ``qpu_seconds`` on the QPU, ``idle_seconds`` with nothing to do inside the
     windows; a session's rest is classical work. ``batch_seconds`` is what its jobs would have been billed
     outside a session.
@@ -221,6 +240,7 @@ class Workload:
     qpu_seconds: float = 0.0
     idle_seconds: float = 0.0
     batch_seconds: float = 0.0
+    interrupted_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,11 +4,20 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ketline.core import codes, jobs, reasons, workloads
+from ketline.core import codes, jobs, reasons, windows, workloads
 from ketline.core.actions import Abandon, QpuModeSet
 from ketline.core.centre import Centre, Qpu
 from ketline.core.lifecycle import JobStep
-from ketline.core.model import InstanceSpec, JobStatus, QpuMode, QpuSpec, Reason, Stage, WorkloadState
+from ketline.core.model import (
+    InstanceSpec,
+    JobStatus,
+    QpuMode,
+    QpuSpec,
+    QpuWindow,
+    Reason,
+    Stage,
+    WorkloadState,
+)
 from ketline.core.pool import Pool
 from ketline.core.timers import TimerKind
 
@@ -54,6 +63,16 @@ def change_mode(c: Centre, qpu_id: str, mode: QpuMode, reason: str, now: float) 
     _replace(c, qpu, replace(qpu.spec, mode=mode, mode_reason=reason))
 
 
+def announce_window(c: Centre, window: QpuWindow, now: float) -> None:
+    """Maintenance or a reservation is announced."""
+    windows.announce(c, _qpu(c, window.qpu_id), window, now)
+
+
+def withdraw_window(c: Centre, qpu_id: str, window_id: str, now: float) -> None:
+    """Maintenance or a reservation won't be, or is over."""
+    windows.withdraw(c, _qpu(c, qpu_id), window_id, now)
+
+
 # calibration
 
 
@@ -92,6 +111,8 @@ def fire(c: Centre, kind: TimerKind, key: str, now: float) -> None:
         request_calibration(c, key)
     elif kind is TimerKind.USAGE_LIMIT:
         c.restless_instances[key] = None
+    elif kind is TimerKind.WINDOW:
+        windows.look_again(c, c.qpus[key], now)
 
 
 # instances

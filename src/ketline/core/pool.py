@@ -9,6 +9,9 @@ from ketline.core.fairshare import FairShare, Line
 from ketline.core.model import Job
 from ketline.core.ranking import Key, Ranking
 
+Accept = Callable[[str | None, str | None], bool]
+"""Whether a job (its id, None), or a session or batch (None, its id), may start."""
+
 
 class Pool:
     """The normal queue of one QPU (``modes.md`` 5.1).
@@ -67,15 +70,44 @@ class Pool:
         self._single_line.touch(instance_id)
         self._group_line.touch(instance_id)
 
-    def next_single(self) -> str | None:
-        """The id of the next individual job."""
-        best = self._single_line.best()
-        return None if best is None else next(iter(self._singles[best[1]]))
+    def oldest_single(self, instance_id: str) -> str | None:
+        """The id of an instance's oldest individual job."""
+        waiting = self._singles.get(instance_id)
+        return next(iter(waiting)) if waiting else None
 
-    def next_any(self) -> tuple[str | None, str | None]:
-        """The next of all, as (job id, None) or (None, workload id)."""
-        single, group = self._single_line.best(), self._group_line.best()
+    def oldest_group(self, instance_id: str) -> str | None:
+        """The id of an instance's oldest session or batch."""
+        groups = self._groups.get(instance_id)
+        best = groups.best() if groups is not None else None
+        return None if best is None else best[1]
+
+    def next_single(self, accept: Accept | None = None) -> str | None:
+        """The id of the next individual job (that is accepted)."""
+        best = self._single_line.best(None if accept is None else self._accept_single(accept))
+        return None if best is None else self.oldest_single(best[1])
+
+    def next_any(self, accept: Accept | None = None) -> tuple[str | None, str | None]:
+        """The next of all (that is accepted), as (job id, None) or (None, workload id)."""
+        if accept is None:
+            single, group = self._single_line.best(), self._group_line.best()
+        else:
+            single = self._single_line.best(self._accept_single(accept))
+            group = self._group_line.best(self._accept_group(accept))
         if group is None or (single is not None and single[0] < group[0]):
-            return (next(iter(self._singles[single[1]])) if single is not None else None), None
-        first = self._groups[group[1]].best()
-        return None, None if first is None else first[1]
+            return (None if single is None else self.oldest_single(single[1])), None
+        return None, self.oldest_group(group[1])
+
+    def _accept_single(self, accept: Accept) -> Callable[[str], bool]:
+        return lambda instance_id: accept(self.oldest_single(instance_id), None)
+
+    def _accept_group(self, accept: Accept) -> Callable[[str], bool]:
+        return lambda instance_id: accept(None, self.oldest_group(instance_id))
+
+    def waiting(self) -> tuple[dict[str, list[Job]], dict[str, list[str]]]:
+        """All that waits, by instance: individual jobs, oldest first, and the ids of sessions and batches."""
+        singles = {instance_id: list(jobs.values()) for instance_id, jobs in self._singles.items()}
+        groups = {
+            instance_id: [name for name in ranking.members() if self._age_of_group(name) is not None]
+            for instance_id, ranking in self._groups.items()
+        }
+        return singles, groups

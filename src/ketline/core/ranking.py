@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from typing import Any
 
 Key = tuple[Any, ...]
@@ -26,6 +26,10 @@ class Ranking:
 
     def __len__(self) -> int:
         return len(self._recorded)
+
+    def members(self) -> list[str]:
+        """All members, in no order; some may drop out when they are looked at."""
+        return list(self._recorded)
 
     def touch(self, member: str) -> None:
         """Take in a member that is new, or whose key may have shrunk."""
@@ -58,7 +62,7 @@ class Ranking:
                 return key, member
         return None
 
-    def in_order(self) -> Iterator[str]:
+    def in_order(self) -> Generator[str]:
         """The members from the first on, each O(log n). Nothing may change while this runs."""
         taken: list[str] = []
         try:

@@ -111,6 +111,7 @@ def copy(source: Centre) -> Centre:
             calibrating=qpu.calibrating,
             calibration_due=qpu.calibration_due,
             lanes_before=qpu.lanes_before,
+            windows=dict(qpu.windows),
         )
     for group in source.groups.values():
         noun = replace(group.noun, windows=list(group.noun.windows), history=list(group.noun.history))

@@ -160,6 +160,27 @@ def idle_out(c: Centre, group: Group, at: float) -> None:
     c.changed(group.noun)
 
 
+def suspend(c: Centre, group: Group, now: float) -> None:
+    """Its QPU isn't there for it: the window ends, so that the time isn't billed.
+
+    With jobs in lanes it keeps its claim and is activated again when it can be. Without, it lets go, and
+    what it has queued waits in the normal queue. TTL keeps running.
+    """
+    workload = group.noun
+    if workload.window_started_at is not None:
+        if workload.state is WorkloadState.ACTIVE:
+            workload_step(workload, WorkloadStep.SUSPEND, now, c.stories)
+        _end_window(c, group, now)
+        if group.bills_windows:
+            for job in group.running.values():
+                jobs.recharge(c, job)
+        c.changed(workload)
+    if not group.running:
+        _let_go(c, group)
+        if group.queued:
+            c.qpus[workload.qpu_id].pool.add_group(workload.instance_id, workload.workload_id)
+
+
 def refuse_more(c: Centre, group: Group, reason: Reason, at: float) -> None:
     """T11-T13: close. Nothing new; what was submitted goes on with priority."""
     workload = group.noun
