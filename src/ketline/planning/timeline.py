@@ -83,7 +83,8 @@ def assign_lanes(jobs: Sequence[JobSpan], until: float) -> dict[str, int]:
     lanes: dict[str, int] = {}
     free: list[int] = []
     busy: list[tuple[float, int]] = []
-    for start, job in sorted((j.running_at, j) for j in jobs if j.running_at is not None):
+    started = ((j.running_at, j) for j in jobs if j.running_at is not None)
+    for start, job in sorted(started, key=lambda item: item[0]):
         while busy and busy[0][0] <= start:
             heapq.heappush(free, heapq.heappop(busy)[1])
         lane = heapq.heappop(free) if free else len(busy)

@@ -44,6 +44,7 @@ class Users:
     _given: dict[str, int] = field(default_factory=dict)
     _left: int = 0
     _accepted: int = 0
+    _due: list[tuple[float, int, TraceJob | TraceWorkload]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         """Lay out every submission whose time is known."""
@@ -67,30 +68,39 @@ class Users:
             self._workloads[workload.workload_id] = _Open(workload, workload.qpu, count, count)
         self._left = len(self._rows) + len(self._workloads)
 
-    def run(self, until: float = float("inf")) -> None:
-        """Submit in the order of time and let the performer play in between.
-
-        It ends when every job of the trace is over and every workload closed (unless ``ends`` is False), or
-        at ``until``.
-        """
-        performer = self.performer
+    def begin(self) -> None:
+        """Make every submission due at its time; from here on the performer does the rest."""
         known: list[tuple[float, int, TraceJob | TraceWorkload]] = [
             (row.submitted_at, 1, row) for row in self.trace.jobs if row.submitted_at is not None
         ]
         known += [(row.submitted_at, 0, row) for row in self.trace.workloads]
-        known.sort(key=lambda item: item[:2])
-        for at, _, row in known:
-            if at > until:
-                break
-            performer.run(at)
-            if performer.stopped:
-                return
+        known.sort(key=lambda item: item[:2], reverse=True)
+        self._due = known
+        self._call_next()
+
+    def run(self, until: float = float("inf")) -> None:
+        """Begin, and let the performer play.
+
+        It ends when every job of the trace is over and every workload closed (unless ``ends`` is False), or
+        at ``until``.
+        """
+        self.begin()
+        if self._left or not self.ends:
+            self.performer.run(until)
+
+    def _call_next(self) -> None:
+        if self._due:
+            self.performer.call(self._due[-1][0], self._arrive)
+
+    def _arrive(self) -> None:
+        now = self.performer.now
+        while self._due and self._due[-1][0] <= now:
+            row = self._due.pop()[2]
             if isinstance(row, TraceJob):
                 self._submit(row)
             else:
                 self._open(row)
-        if self._left or not self.ends:
-            performer.run(until)
+        self._call_next()
 
     def count(self, qpu_id: str) -> None:
         """Know of a job that somebody else submitted."""
