@@ -76,7 +76,7 @@ def _flatten(
             if seen is not None and seen[0] == value:
                 parameter = seen[1]
             else:
-                parameter = Parameter(f"expression_{len(found)}_{key}")
+                parameter = Parameter(f"\0expression {len(found)}")
                 made[key] = (value, parameter)
                 found[parameter] = evaluate(value, values, index)
             changed = changed or list(operation.params)

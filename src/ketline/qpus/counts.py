@@ -61,18 +61,29 @@ class Shots:
         """The first set from ``first`` on that lacks shots."""
         return first + int(np.argmax(self._filled[first:] < self.shots))
 
-    def add(self, index: int, counts: Mapping[str, int], rng: np.random.Generator) -> None:
-        """Append counts to one set, in random order; beyond its shots, they go on in the next."""
+    def add(
+        self, index: int, counts: Mapping[str, int], rng: np.random.Generator, spill: bool = False
+    ) -> None:
+        """Append counts to one set, in random order; what it doesn't need goes on in the next, or is dropped.
+
+        Args:
+            index: the set.
+            counts: how often each hexadecimal memory was seen.
+            rng: randomness.
+            spill: whether shots beyond the set's go to the next.
+        """
         table = parse(list(counts), self.num_bits)
         picks = np.repeat(np.arange(len(table)), np.fromiter(counts.values(), np.int64, len(counts)))
         rng.shuffle(picks)
-        self.add_rows(index, table, picks)
+        self.add_rows(index, table, picks, spill)
 
-    def add_rows(self, index: int, table: NDArray[np.uint8], picks: NDArray[Any]) -> None:
-        """Append the rows ``picks`` of a table of bits to one set and those after it."""
+    def add_rows(
+        self, index: int, table: NDArray[np.uint8], picks: NDArray[Any], spill: bool = False
+    ) -> None:
+        """Append the rows ``picks`` of a table of bits to one set, as `add` does."""
         packed = {name: pack(table[:, places]) for name, places in self.registers.items()}
         at = 0
-        while at < len(picks):
+        while at < len(picks) and index < self.sets:
             have = int(self._filled[index])
             piece = picks[at : at + self.shots - have]
             for name, rows in packed.items():
@@ -80,3 +91,5 @@ class Shots:
             self._filled[index] = have + len(piece)
             at += len(piece)
             index += 1
+            if not spill:
+                break

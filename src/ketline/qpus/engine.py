@@ -98,22 +98,26 @@ class Engine:
     def _run(self, unit: WorkUnit, seed: np.random.SeedSequence, started: _Started) -> Iterator[None]:
         settings = self._settings
         clock = Clock(settings.pace, JOB_OVERHEAD_SECONDS)
-        items = self._bench.ready(unit, settings.memory_bytes)
-        check_time(sum(ready.method.seconds(ready.sets, ready.item.shots) for ready in items))
+        rng = np.random.default_rng(seed.spawn(1)[0])
+        items = self._bench.ready(unit, settings.memory_bytes, rng)
+        check_time(sum(ready.simulation_seconds for ready in items))
         simulation = Simulation(items, seed, settings.memory_bytes, settings.name)
         yield from _hold(clock)
+        done = 0.0
         for group in calls(items):
             begun = now()
             simulation.perform(group)
             for piece in group:
                 ready = items[piece.number]
                 executed = piece.shots * (piece.last - piece.first if ready.values else 1)
-                started.done += executed
-                clock.ran(executed * ready.shot_seconds)
+                wanted = executed * ready.item.shots / (ready.row_shots * ready.repeats)
+                done += wanted
+                clock.ran(wanted * ready.shot_seconds)
+            started.done = round(done)
             yield from _hold(clock)
             ended = now()
             for piece in group:
-                clock.mark(piece, piece.first, piece.last, begun, ended)
+                clock.mark(piece, items[piece.number].repeats, begun, ended)
             yield
         outcomes = [
             self._item(unit, ready, shots, simulation.rng)
@@ -185,8 +189,8 @@ def admit(unit: WorkUnit, device: Device, settings: QpuSettings) -> Admission:
     if unit.mock:
         check(unit, device)
         return Admission(_FIXED_SECONDS, 0, ("mock",) * len(unit.items), 0.0)
-    items = bench.ready(unit, settings.memory_bytes)
-    simulation = _FIXED_SECONDS + sum(ready.method.seconds(ready.sets, ready.item.shots) for ready in items)
+    items = bench.ready(unit, settings.memory_bytes, np.random.default_rng(0))
+    simulation = _FIXED_SECONDS + sum(ready.simulation_seconds for ready in items)
     check_time(simulation)
     device_seconds = JOB_OVERHEAD_SECONDS + sum(ready.device_seconds for ready in items)
     return Admission(

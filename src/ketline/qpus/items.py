@@ -11,6 +11,7 @@ from qiskit.circuit import ControlFlowOp
 
 from ketline.errors import INVALID_REQUEST, NOT_EMULATED
 from ketline.qpus.binding import columns, flatten
+from ketline.qpus.idle import detunings, padded, turns
 from ketline.qpus.methods import Method, choose, clifford
 from ketline.qpus.noise import DeviceNoise, Kind, given_model
 from ketline.qpus.reduce import Reduced, reduce, registers
@@ -92,13 +93,31 @@ class TimedItem:
 class ReadyItem(TimedItem):
     """An item on the qubits that it touches, with its noise and method.
 
-    ``values`` maps the parameters that the reduced circuit carries to a value a set.
+    Each parameter set is simulated as ``repeats`` rows of ``row_shots`` shots, which differ in the detuning
+    of waiting qubits (one row unless idle noise is simulated). ``values`` maps the parameters that the
+    reduced circuit carries to a value a row.
     """
 
     reduced: Reduced
+    repeats: int
     values: dict[Parameter, NDArray[np.float64]]
     source: NoiseSource
     method: Method
+
+    @property
+    def rows(self) -> int:
+        """Rows that are simulated."""
+        return self.sets * self.repeats
+
+    @property
+    def row_shots(self) -> int:
+        """Shots of a row; the last ones of a set may be more than it needs, and are dropped."""
+        return -(-self.item.shots // self.repeats)
+
+    @property
+    def simulation_seconds(self) -> float:
+        """Estimate of what simulating it takes."""
+        return self.method.seconds(self.rows, self.row_shots)
 
     def model(self) -> NoiseModel | None:
         """The noise in the form that suits the method."""
@@ -136,19 +155,28 @@ class Workbench:
         self.durations = Durations(device.target, device.dt_seconds)
         self.noise = DeviceNoise(device) if device.properties is not None else None
 
-    def ready(self, unit: WorkUnit, memory_bytes: int) -> list[ReadyItem]:
+    def ready(self, unit: WorkUnit, memory_bytes: int, rng: np.random.Generator) -> list[ReadyItem]:
         """Make all items of a unit ready.
 
         Raises:
             JobError: an item can't be run here; the message names it.
         """
         check(unit, self.device)
-        noisy = unit.noise and (self.noise is not None or "noise_model" in unit.simulator)
-        reduced = [reduce(item.circuit, self.durations, noisy) for item in unit.items]
+        given = unit.simulator.get("noise_model") is not None
+        noisy = unit.noise and (self.noise is not None or given)
+        idle = unit.idle_noise and unit.noise and self.noise is not None and not given
+        timed = [self._timed(unit, item) for item in unit.items]
+        reduced = [
+            reduce(
+                padded(part.item.circuit, part.schedule) if idle else part.item.circuit,
+                self.durations, noisy, slow=idle,
+            )
+            for part in timed
+        ]  # fmt: skip
         sources = self._sources(unit, reduced)
         return [
-            self._ready(unit, number, small, sources[small.qubits], memory_bytes)
-            for number, small in enumerate(reduced)
+            self._ready(number, part, small, sources[small.qubits], memory_bytes, rng)
+            for number, (part, small) in enumerate(zip(timed, reduced, strict=True))
         ]
 
     def _sources(self, unit: WorkUnit, reduced: list[Reduced]) -> dict[tuple[int, ...], NoiseSource]:
@@ -170,19 +198,24 @@ class Workbench:
         }
 
     def _ready(
-        self, unit: WorkUnit, number: int, reduced: Reduced, source: NoiseSource, memory_bytes: int
-    ) -> ReadyItem:
-        item = unit.items[number]
-        circuit = item.circuit
-        index = columns(circuit)
+        self, number: int, timed: TimedItem, reduced: Reduced, source: NoiseSource, memory_bytes: int,
+        rng: np.random.Generator,
+    ) -> ReadyItem:  # fmt: skip
+        item = timed.item
+        index = columns(item.circuit)
         values = np.asarray(item.parameter_values, dtype=np.float64)
-        timed = self._timed(unit, item)
-        kind = source.kind
+        repeats = detunings(timed.sets, item.shots) if reduced.slow else 1
         quarter = len(reduced.qubits) > 4 and clifford(reduced.circuit, values, index)
-        method = choose(f"the circuit of item {number}", reduced, kind, quarter, item.shots, memory_bytes)
+        method = choose(
+            f"the circuit of item {number}", reduced, source.kind, quarter, -(-item.shots // repeats),
+            memory_bytes,
+        )  # fmt: skip
         flat = flatten(reduced.circuit, values, index) if index else {}
+        if reduced.slow and self.noise is not None:
+            flat = {parameter: np.repeat(column, repeats) for parameter, column in flat.items()}
+            flat.update(turns(reduced.slow, timed.sets * repeats, self.noise, rng))
         return ReadyItem(
-            item, timed.registers, timed.schedule, timed.shot_seconds, reduced, flat, source, method
+            item, timed.registers, timed.schedule, timed.shot_seconds, reduced, repeats, flat, source, method
         )
 
     def timed(self, unit: WorkUnit) -> list[TimedItem]:

@@ -78,6 +78,14 @@ class DeviceNoise:
             found = basic_device_gate_errors(target=alone)
         return found[0][2] if found else None
 
+    def detuning(self, qubit: int) -> float:
+        """How far a physical qubit's frequency is off: standard deviation in radians a second (`idle`)."""
+        return float(np.sqrt(2.0) / self._times(qubit)[1])
+
+    def seconds(self, dt: int) -> float:
+        """A length in dt in seconds."""
+        return dt * self._dt
+
     def relaxation(self, qubit: int, seconds: float) -> QuantumError | None:
         """What a physical qubit suffers while it waits."""
         t1, t2 = self._times(qubit)

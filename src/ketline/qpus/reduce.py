@@ -11,8 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from qiskit.circuit import ControlFlowOp, QuantumCircuit, Qubit
-from qiskit.circuit.library import IGate
+from qiskit.circuit import ControlFlowOp, Parameter, QuantumCircuit, Qubit
+from qiskit.circuit.library import IGate, RZGate
 
 from ketline.errors import INVALID_REQUEST
 from ketline.units.errors import JobError
@@ -43,6 +43,7 @@ class Reduced:
     of all its instructions (a delay's name is ``delay:<dt>``) with how often each stands there.
     ``terminal`` tells that every measurement comes after everything else on its qubit, once, without
     control flow or resets; ``entangling`` counts the instructions on each pair of physical qubits.
+    ``slow`` are parameters for the angles by which waiting qubits turn, as (physical qubit, length in dt).
     """
 
     circuit: QuantumCircuit
@@ -51,6 +52,7 @@ class Reduced:
     terminal: bool
     dynamic: bool
     entangling: dict[tuple[int, int], int] = field(default_factory=dict)
+    slow: dict[Parameter, tuple[int, int]] = field(default_factory=dict)
 
     @property
     def gates(self) -> int:
@@ -85,9 +87,11 @@ def _touched(circuit: QuantumCircuit) -> set[Qubit]:
 
 
 class _Reducer:
-    def __init__(self, durations: Durations, noisy: bool) -> None:
+    def __init__(self, durations: Durations, noisy: bool, slow: bool) -> None:
         self.durations = durations
         self.noisy = noisy
+        self.turning: dict[tuple[int, int], Parameter] | None = {} if slow else None
+        self.pending: dict[Qubit, list[int]] = {}
         self.uses: dict[tuple[str, tuple[int, ...]], int] = {}
         self.entangling: dict[tuple[int, int], int] = {}
         self.measured: set[Qubit] = set()
@@ -107,6 +111,7 @@ class _Reducer:
                 continue
             if isinstance(operation, ControlFlowOp):
                 self.dynamic, self.terminal = True, False
+                self._wait(into, instruction, qubits, places, weight)
                 self._control_flow(instruction, into, qubits, places, weight)
                 continue
             if name not in _KNOWN:
@@ -116,15 +121,12 @@ class _Reducer:
                     "Transpile the circuit for this backend.",
                 )
             if name == "delay":
-                if not self.noisy or instruction.qubits[0] not in qubits:
-                    continue
-                length = self.durations.delay(operation)
-                if length == 0:
-                    continue
-                waiting = (f"{DELAY}{length}", (places[instruction.qubits[0]],))
-                uses[waiting] = uses.get(waiting, 0) + weight
-                into.append(IGate(label=waiting[0]), [qubits[instruction.qubits[0]]], copy=False)
+                qubit = instruction.qubits[0]
+                if self.noisy and qubit in qubits and (length := self.durations.delay(operation)):
+                    self.pending.setdefault(qubits[qubit], []).append(length)
                 continue
+            if self.pending:
+                self._wait(into, instruction, qubits, places, weight)
             where = tuple([places[q] for q in instruction.qubits])
             key = (name, where)
             uses[key] = uses.get(key, 0) + weight
@@ -139,6 +141,26 @@ class _Reducer:
                 elif name == "reset" or not measured.isdisjoint(instruction.qubits):
                     self.terminal = False
             append(instruction.replace(qubits=[qubits[q] for q in instruction.qubits]))
+
+    def _wait(
+        self, into: QuantumCircuit, instruction: CircuitInstruction, qubits: dict[Qubit, Qubit],
+        places: dict[Qubit, int], weight: int,
+    ) -> None:  # fmt: skip
+        """Put down the waits of an instruction's qubits; those that nothing follows are never put down."""
+        for qubit in instruction.qubits:
+            if qubit in qubits:
+                for length in self.pending.pop(qubits[qubit], ()):
+                    self._put_down(into, qubits[qubit], places[qubit], length, weight)
+
+    def _put_down(self, into: QuantumCircuit, qubit: Qubit, place: int, length: int, weight: int) -> None:
+        waiting = (f"{DELAY}{length}", (place,))
+        self.uses[waiting] = self.uses.get(waiting, 0) + weight
+        into.append(IGate(label=waiting[0]), [qubit], copy=False)
+        if self.turning is not None:
+            angle = self.turning.get((place, length))
+            if angle is None:
+                angle = self.turning[place, length] = Parameter(f"\0wait {place} {length}")
+            into.append(RZGate(angle), [qubit], copy=False)
 
     def _control_flow(
         self, instruction: CircuitInstruction, into: QuantumCircuit, qubits: dict[Qubit, Qubit],
@@ -156,6 +178,9 @@ class _Reducer:
                 block, small, {q: q for q in inside}, {q: places[outer[q]] for q in inside},
                 weight * times, top=False,
             )  # fmt: skip
+            for q in inside:
+                for length in self.pending.pop(q, ()):
+                    self._put_down(small, q, places[outer[q]], length, weight * times)
             blocks.append(small)
         into.append(
             operation.replace_blocks(blocks), [qubits[q] for q in kept], list(instruction.clbits), copy=False
@@ -173,11 +198,11 @@ def _like(circuit: QuantumCircuit, qubits: Iterable[Qubit]) -> QuantumCircuit:
     return small
 
 
-def reduce(circuit: QuantumCircuit, durations: Durations, noisy: bool) -> Reduced:
+def reduce(circuit: QuantumCircuit, durations: Durations, noisy: bool, slow: bool = False) -> Reduced:
     """Put a circuit on the qubits that it touches.
 
-    Delays become identities labelled with their length in dt, so that noise can be bound to them; without
-    noise they are left out.
+    Delays become identities labelled with their length in dt, so that noise can be bound to them, followed
+    by a turn about Z when ``slow`` asks for it; without noise they are left out.
 
     Raises:
         JobError: an instruction can't be emulated.
@@ -187,9 +212,12 @@ def reduce(circuit: QuantumCircuit, durations: Durations, noisy: bool) -> Reduce
     qubits = {circuit.qubits[q]: new for q, new in zip(active, inside, strict=True)}
     places = {circuit.qubits[q]: q for q in active}
     small = _like(circuit, inside)
-    reducer = _Reducer(durations, noisy)
+    reducer = _Reducer(durations, noisy, slow)
     reducer.fill(circuit, small, qubits, places, 1, top=True)
-    return Reduced(small, tuple(active), reducer.uses, reducer.terminal, reducer.dynamic, reducer.entangling)
+    turning = {angle: wait for wait, angle in (reducer.turning or {}).items()}
+    return Reduced(
+        small, tuple(active), reducer.uses, reducer.terminal, reducer.dynamic, reducer.entangling, turning
+    )
 
 
 def registers(circuit: QuantumCircuit) -> dict[str, list[int]]:

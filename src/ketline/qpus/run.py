@@ -32,8 +32,9 @@ class Fault(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Sets ``[first, last)`` of an item, with so many of their shots, as one experiment of an Aer call.
+    """Rows ``[first, last)`` of an item, with so many shots, as a part of an Aer call.
 
+    Rows with parameters are an experiment each, of ``shots`` shots; rows without are one experiment together.
     ``seconds`` is the estimate. ``chunk`` counts the item's chunks, whose times are told.
     """
 
@@ -47,11 +48,11 @@ class Piece:
 
 def pieces(number: int, ready: ReadyItem) -> Iterator[Piece]:
     """Cut an item into pieces of about `PIECE_SECONDS`, the same ones every time."""
-    sets, shots = ready.sets, ready.item.shots
+    rows, shots = ready.rows, ready.row_shots
     method = ready.method
-    step = ready.item.chunk_sets or sets
-    for chunk, start in enumerate(range(0, sets, step)):
-        stop = min(sets, start + step)
+    step = (ready.item.chunk_sets or ready.sets) * ready.repeats
+    for chunk, start in enumerate(range(0, rows, step)):
+        stop = min(rows, start + step)
         if not ready.values:
             yield from _cut(number, start, stop, shots * (stop - start), chunk, ready)
             continue
@@ -166,13 +167,16 @@ class Simulation:
             experiments = piece.last - piece.first if ready.values else 1
             for offset in range(experiments):
                 counts = result.results[at].data.counts
-                self.shots[piece.number].add(self._place(piece, offset), counts, self.rng)
+                own = self.items[piece.number]
+                taken = self.shots[piece.number]
+                taken.add(self._place(piece, offset), counts, self.rng, spill=not own.values)
                 at += 1
 
     def _place(self, piece: Piece, offset: int) -> int:
         """The set that takes the next shots; without parameters all sets are one long row of shots."""
-        if self.items[piece.number].values:
-            return piece.first + offset
+        ready = self.items[piece.number]
+        if ready.values:
+            return (piece.first + offset) // ready.repeats
         return self.shots[piece.number].next_open(piece.first)
 
     def _fail(self, status: str, result: Any) -> None:
@@ -203,8 +207,9 @@ class Clock:
         """So much of the device's time was used."""
         self._due += self._pace * device_seconds
 
-    def mark(self, piece: Piece, first: int, last: int, start: datetime, stop: datetime) -> None:
-        """A piece ran from ``start`` to ``stop``."""
+    def mark(self, piece: Piece, repeats: int, start: datetime, stop: datetime) -> None:
+        """A piece ran from ``start`` to ``stop``, ``repeats`` rows a set."""
+        first, last = piece.first // repeats, -(-piece.last // repeats)
         span = self.spans.setdefault((piece.number, piece.chunk), [first, last, start, stop])
         span[0], span[1] = min(span[0], first), max(span[1], last)
         span[2], span[3] = min(span[2], start), max(span[3], stop)
