@@ -96,6 +96,15 @@ def test_a_database_that_is_none_is_told(ketline: Ketline, tmp_path: Path) -> No
     assert "unexpected" not in refused.err
 
 
+@pytest.mark.parametrize("verb", ["serve", "env"])
+def test_a_folder_that_cannot_be_made_is_told(ketline: Ketline, tmp_path: Path, verb: str) -> None:
+    (tmp_path / "file").write_text("")
+    refused = ketline(verb, "--data", tmp_path / "file" / "centre")
+    assert refused.code == 1
+    assert str(tmp_path / "file") in refused.err
+    assert "unexpected" not in refused.err
+
+
 def test_keys_are_made_listed_and_revoked(ketline: Ketline, data: Path) -> None:
     made = ketline(
         "keys", "create", "--data", data, "--user", "ada", "--name", "laptop", "--instance", "open", "--json"

@@ -10,8 +10,9 @@ from typing import Any, Self
 from ketline.cli.data_folder import server_url
 from ketline.cli.options import settings_of
 from ketline.cli.output import Refusal
+from ketline.cli.remote import Remote
 from ketline.client import addresses
-from ketline.config import InstanceSettings, QpuSettings, Settings
+from ketline.config import ConfigError, InstanceSettings, QpuSettings, Settings
 from ketline.core.model import JobStatus
 from ketline.errors import INSTANCE_NOT_FOUND, JOB_NOT_FOUND, SESSION_NOT_FOUND, KetlineError
 from ketline.service.administration import Administration
@@ -48,7 +49,7 @@ class Centre:
         try:
             self._administration = Administration(self._folder, self.settings)
             self._store = Store(url, failed=lambda _: None, readers=1)
-        except (StoreError, OSError) as error:
+        except (StoreError, ConfigError, OSError) as error:
             raise Refusal(str(error)) from error
 
     def __enter__(self) -> Self:
@@ -110,6 +111,7 @@ class Centre:
         names = {view.instance_id: view.name for view in self._administration.instances()}
         row["user"] = self._users().get(row["user_id"], "")
         row["instances"] = [names.get(instance_id, instance_id) for instance_id in row["instances"]]
+        row["opens"] = ", ".join(row["instances"]) or "all"
         return row
 
     def _users(self) -> dict[str, str]:
@@ -120,7 +122,11 @@ class Centre:
         return [dataclasses.asdict(view) for view in self._administration.instances()]
 
     def create_instance(self, wanted: InstanceSettings) -> Row:
-        """A new instance."""
+        """A new instance; a running server makes it itself, so that it knows it at once."""
+        if server_url(self._folder) is not None:
+            body = wanted.model_dump(mode="json", exclude_unset=True)
+            Remote.of(self._folder).ask("POST", "/ketline/v1/instances", body=body)
+            return dataclasses.asdict(self._instance(wanted.name))
         return dataclasses.asdict(self._administration.create_instance(wanted))
 
     def _instance(self, name: str) -> InstanceView:

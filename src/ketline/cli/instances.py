@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, Any
 
 import typer
 
 from ketline.cli.options import DEFAULT_DATA, ConfigOption, DataOption, JsonOption, examples
-from ketline.cli.output import Refusal, print_json, show
+from ketline.cli.output import Refusal, cell, print_json, show
 
-app = typer.Typer(name="instances", help="Instances: make and list them.")
+app = typer.Typer(name="instances", help="Instances: make, list and change them.")
 
+FigureOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="FIGURE=VALUE",
+        help="Override a figure of the plan (`none` lifts a limit); again for more.",
+    ),
+]
 COLUMNS = {
     "name": "name",
     "plan": "plan",
@@ -45,10 +54,7 @@ def create(
     account: Annotated[str, typer.Option(help="Account that it belongs to.")] = "default",
     region: Annotated[str, typer.Option(help="Region in its CRN: us-east or eu-de.")] = "us-east",
     tag: Annotated[list[str] | None, typer.Option(help="A tag; again for more.")] = None,
-    figure: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="FIGURE=VALUE", help="Override a figure of the plan; again for more."),
-    ] = None,
+    figure: FigureOption = None,
     data: DataOption = DEFAULT_DATA,
     config: ConfigOption = None,
     as_json: JsonOption = False,
@@ -79,6 +85,56 @@ def create(
         print_json(made)
     else:
         print(f"{made['name']}: {made['crn']}")
+
+
+@app.command(
+    "set",
+    epilog=examples(
+        "ketline instances set lab --data ./centre --set limit_seconds=7200",
+        "ketline instances set lab --data ./centre --set limit_seconds=none --plan flex",
+        "ketline instances set guests --data ./centre --archived",
+    ),
+)
+def set_instance(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the instance.")],
+    plan: Annotated[str | None, typer.Option(help="Another plan.")] = None,
+    figure: FigureOption = None,
+    reset: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FIGURE", help="Take the plan's figure again; again for more."),
+    ] = None,
+    archived: Annotated[
+        bool | None,
+        typer.Option(
+            "--archived/--active", help="Archive it (its pending jobs are cancelled), or reactivate it."
+        ),
+    ] = None,
+    data: DataOption = DEFAULT_DATA,
+    as_json: JsonOption = False,
+) -> None:
+    """Change an instance: plan, figures, archived. The server must be running."""
+    from ketline.cli.remote import Remote, quoted
+
+    changes: dict[str, Any] = {key: _plain(text) for key, text in _figures(figure or []).items()}
+    changes |= dict.fromkeys(reset or ())
+    changes |= {key: value for key, value in (("plan", plan), ("archived", archived)) if value is not None}
+    if not changes:
+        raise typer.BadParameter("say what to change", param_hint="--set, --reset, --plan, --archived")
+    told = Remote.of(data).ask("PATCH", f"/ketline/v1/instances/{quoted(name)}", body=changes)
+    if as_json:
+        print_json(told)
+    else:
+        state = "archived" if told["archived"] else f"on the plan {told['plan']}"
+        print(f"{told['name']} is {state}; limit {cell(told['limit_seconds'])} s.")
+
+
+def _plain(text: str) -> Any:
+    """A figure as JSON has it: a number or a truth value, else the text itself."""
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return text
+    return value if isinstance(value, int | float | bool) else text
 
 
 def _figures(given: list[str]) -> dict[str, Any]:

@@ -26,7 +26,7 @@ COLUMNS = {
     "user": "user",
     "name": "name",
     "role": "role",
-    "instances": "instances",
+    "opens": "instances",
     "created_at": "created",
     "last_used_at": "last used",
     "revoked_at": "revoked",

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from ketline import __version__
-from ketline.cli import demo, env, instances, jobs, keys, qpus, serve, sessions
+from ketline.cli import audit, demo, env, instances, jobs, keys, qpus, serve, sessions, usage
 from ketline.cli.output import Refusal, fail
 from ketline.errors import KetlineError
 
@@ -48,8 +48,10 @@ def _ketline(
 
 for verb in (serve, env, demo):
     verb.register(app)
-for group in (keys, instances, qpus, jobs, sessions):
+for group in (jobs, sessions, qpus, instances, keys):
     app.add_typer(group.app)
+for verb in (usage, audit):
+    verb.register(app)
 
 
 def run(arguments: list[str] | None = None) -> None:

@@ -10,6 +10,8 @@ from datetime import UTC, datetime
 from enum import Enum
 from typing import Any, NoReturn
 
+_NOTHING: tuple[Any, ...] = (None, "", (), [])
+
 
 class Refusal(Exception):
     """A command can't be done; ``message`` says why, ``solution`` what to do instead."""
@@ -41,11 +43,14 @@ def show(
     from rich.table import Table
 
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for key, heading in columns.items():
-        numeric = any(isinstance(row.get(key), int | float) for row in rows)
-        table.add_column(heading, justify="right" if numeric else "left", overflow="fold")
+    told = [key for key in columns if any(row.get(key) not in _NOTHING for row in rows)]
+    for key in told:
+        numeric = any(type(row.get(key)) in {int, float} for row in rows)
+        # What identifies a row is never broken: it is there to be copied.
+        whole = key in {told[0], "name", "state"}
+        table.add_column(columns[key], justify="right" if numeric else "left", overflow="fold", no_wrap=whole)
     for row in rows:
-        table.add_row(*(cell(row.get(key)) for key in columns))
+        table.add_row(*(cell(row.get(key)) for key in told))
     console = Console(highlight=False, markup=False)
     if not console.is_terminal:
         # A pipe has no width: lines are as long as what they hold.
@@ -60,7 +65,7 @@ def show_one(row: Mapping[str, Any], names: Mapping[str, str], *, as_json: bool)
         return
     width = max(len(name) for name in names.values())
     for key, name in names.items():
-        if row.get(key) not in {None, "", ()}:
+        if row.get(key) not in _NOTHING:
             print(f"{name:<{width}}  {cell(row[key])}")
 
 

@@ -35,7 +35,9 @@ def serve(
     settings = settings.model_copy(update={"server": settings.server.model_copy(update=given)})
 
     from ketline.api.server import run
+    from ketline.config import ConfigError
     from ketline.store.lock import FolderTaken
+    from ketline.store.schema import StoreError
 
     folder = data.expanduser().resolve()
 
@@ -45,7 +47,7 @@ def serve(
 
     try:
         run(settings, folder, ready=ready)
-    except FolderTaken as error:
+    except (FolderTaken, StoreError, ConfigError, OSError) as error:
         raise Refusal(str(error)) from error
     finally:
         forget_server(folder)

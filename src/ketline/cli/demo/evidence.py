@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import urllib.parse
-import urllib.request
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from ketline.cli.demo.modes import Ran
+from ketline.cli.remote import Remote
 from ketline.planning.timeline import JobSpan, Panel, Window
 
 EXPLANATIONS = {
@@ -32,25 +30,16 @@ class Row:
     billed_seconds: float
 
 
+@dataclass(frozen=True, slots=True)
 class Witness:
-    """Asks the server, with a key of an administrator."""
+    """The server, asked inside an instance."""
 
-    def __init__(self, url: str, key: str, crns: dict[str, str]) -> None:
-        self._url = url
-        self._crns = crns
-        form = urllib.parse.urlencode(
-            {"grant_type": "urn:ibm:params:oauth:grant-type:apikey", "apikey": key}
-        ).encode()
-        with urllib.request.urlopen(f"{url}/identity/token", form, timeout=30) as answer:  # noqa: S310
-            self._token = json.load(answer)["access_token"]
+    server: Remote
+    crns: dict[str, str]
 
     def ask(self, path: str, instance: str) -> dict[str, Any]:
-        """The JSON that the server answers inside an instance."""
-        headers = {"Authorization": f"Bearer {self._token}", "Service-CRN": self._crns[instance]}
-        request = urllib.request.Request(f"{self._url}{path}", headers=headers)  # noqa: S310
-        with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
-            told: dict[str, Any] = json.load(answer)
-        return told
+        """What the server answers."""
+        return self.server.ask("GET", path, crn=self.crns[instance])
 
 
 def panel_of(ran: Ran, witness: Witness, lanes: int) -> tuple[Panel, Row]:

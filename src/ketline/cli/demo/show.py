@@ -23,6 +23,7 @@ from ketline.cli.demo.evidence import Row, Witness, panel_of
 from ketline.cli.demo.modes import Ran, batch_mode, job_mode, session_mode
 from ketline.cli.demo.server import Server, serving
 from ketline.cli.output import print_json
+from ketline.cli.remote import Remote
 
 if TYPE_CHECKING:
     from qiskit_ibm_runtime import QiskitRuntimeService
@@ -69,13 +70,13 @@ def _connect(server: Server) -> tuple[Witness, dict[str, QiskitRuntimeService]]:
     from ketline.client import connect
 
     own = server.one("env")
-    instances = {row["name"]: row["crn"] for row in server.many("instances", "list")}
+    remote = Remote.of(server.data)
     stranger = server.one("keys", "create", "--user", "stranger", "--name", "demo")
     services = {
         "default": connect(server.url, own["QISKIT_IBM_TOKEN"], instance="default"),
         "open": connect(server.url, stranger["key"], instance="open"),
     }
-    return Witness(server.url, own["QISKIT_IBM_TOKEN"], instances), services
+    return Witness(remote, remote.instances()), services
 
 
 def _lanes(server: Server) -> int:

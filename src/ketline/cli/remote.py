@@ -1,0 +1,113 @@
+"""A running server, asked over its REST interface with the administrator's key."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Mapping, Sequence
+from http.client import HTTPResponse
+from pathlib import Path
+from typing import Any, Literal
+
+from ketline.cli.data_folder import server_url
+from ketline.cli.output import Refusal
+
+ADMINISTRATOR_KEY = "administrator.key"
+TIMEOUT_SECONDS = 60
+GRANT = "urn:ibm:params:oauth:grant-type:apikey"
+
+Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
+Query = Mapping[str, str | int | Sequence[str] | None]
+
+
+class Remote:
+    """The server that works in a data folder. Every refusal of the server becomes a `Refusal`."""
+
+    def __init__(self, url: str, key: str) -> None:
+        self.url = url
+        form = urllib.parse.urlencode({"grant_type": GRANT, "apikey": key}).encode()
+        self._headers: dict[str, str] = {}
+        with self._open(urllib.request.Request(f"{url}/identity/token", form)) as answer:  # noqa: S310
+            token = json.load(answer)["access_token"]
+        self._headers["Authorization"] = f"Bearer {token}"
+
+    @classmethod
+    def of(cls, data: Path) -> Remote:
+        """The server of a folder, asked as its administrator."""
+        folder = data.expanduser().resolve()
+        url = server_url(folder)
+        if url is None:
+            raise Refusal(f"{data}: no server is running.", f"Start it: `ketline serve --data {data}`.")
+        try:
+            key = (folder / ADMINISTRATOR_KEY).read_text(encoding="utf-8").strip()
+        except FileNotFoundError as error:
+            raise Refusal(
+                f"{data}: the administrator's key isn't there any more.",
+                f"Put it back into {folder / ADMINISTRATOR_KEY}.",
+            ) from error
+        return cls(url, key)
+
+    def ask(
+        self,
+        method: Method,
+        path: str,
+        *,
+        query: Query | None = None,
+        body: Mapping[str, Any] | None = None,
+        crn: str | None = None,
+    ) -> dict[str, Any]:
+        """The JSON that the server answers; empty when it answers nothing. ``crn`` names an instance."""
+        with self._open(self._request(method, path, query, body, crn)) as answer:
+            content = answer.read()
+        told: dict[str, Any] = json.loads(content) if content else {}
+        return told
+
+    def save(self, path: str, file: Path, *, query: Query | None = None, crn: str | None = None) -> None:
+        """Write what the server answers into a file, piece by piece."""
+        with self._open(self._request("GET", path, query, None, crn)) as answer, file.open("wb") as output:
+            while piece := answer.read(1 << 20):
+                output.write(piece)
+
+    def instances(self) -> dict[str, str]:
+        """The CRNs of all instances, by name."""
+        found = self.ask("GET", "/ketline/v1/instances")["instances"]
+        return {instance["name"]: instance["crn"] for instance in found}
+
+    def _request(
+        self, method: Method, path: str, query: Query | None, body: Mapping[str, Any] | None, crn: str | None
+    ) -> urllib.request.Request:
+        given = {name: value for name, value in (query or {}).items() if value is not None}
+        url = f"{self.url}{path}" + (f"?{urllib.parse.urlencode(given, doseq=True)}" if given else "")
+        headers = dict(self._headers)
+        if crn is not None:
+            headers["Service-CRN"] = crn
+        content = None
+        if body is not None:
+            content = json.dumps(body).encode()
+            headers["Content-Type"] = "application/json"
+        return urllib.request.Request(url, content, headers, method=method)  # noqa: S310 - our own server
+
+    def _open(self, request: urllib.request.Request) -> HTTPResponse:
+        try:
+            answer: HTTPResponse = urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS)  # noqa: S310
+        except urllib.error.HTTPError as error:
+            with error:
+                raise _refusal(error.code, error.read()) from error
+        except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
+            raise Refusal(f"{self.url} doesn't answer: {getattr(error, 'reason', error)}") from error
+        return answer
+
+
+def quoted(name: str) -> str:
+    """A name as a part of a path."""
+    return urllib.parse.quote(name, safe="")
+
+
+def _refusal(status: int, content: bytes) -> Refusal:
+    try:
+        first = json.loads(content)["errors"][0]
+        return Refusal(f"{first['message']} ({first['code']})", first.get("solution") or "")
+    except (ValueError, LookupError, TypeError):
+        return Refusal(f"the server answered {status}: {content[:200].decode(errors='replace')}")

@@ -1,0 +1,79 @@
+"""``ketline usage``: the ledger's sums, and its lines as CSV."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ketline.cli.options import DEFAULT_DATA, DataOption, InstanceOption, JsonOption, examples
+from ketline.cli.output import Refusal, print_json, show
+
+
+class Group(StrEnum):
+    """What usage is summed up by."""
+
+    INSTANCE = "instance"
+    BACKEND = "backend"
+    USER = "user_id"
+    DATE = "date"
+
+
+def usage(
+    by: Annotated[Group, typer.Option("--by", help="What to sum up by.")] = Group.INSTANCE,
+    start: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="From this time on (ISO 8601; UTC unless it says otherwise)."),
+    ] = None,
+    end: Annotated[str | None, typer.Option(metavar="TIME", help="Up to this time.")] = None,
+    instance: InstanceOption = None,
+    csv: Annotated[
+        Path | None, typer.Option("--csv", metavar="FILE", help="Write every line of the ledger into a file.")
+    ] = None,
+    data: DataOption = DEFAULT_DATA,
+    as_json: JsonOption = False,
+) -> None:
+    """Sum up what was used, from the ledger of a running server."""
+    from ketline.cli.remote import Remote
+
+    remote = Remote.of(data)
+    crns = remote.instances()
+    if not crns:
+        raise Refusal("there are no instances.", "Make one with `ketline instances create`.")
+    crn = next(iter(crns.values()))
+    asked = {"instance": instance, "start": start, "end": end}
+    if csv is not None:
+        remote.save("/ketline/v1/ledger", csv, query={**asked, "format": "csv"}, crn=crn)
+        print(f"The ledger is in {csv}.")
+        return
+    told = remote.ask("GET", "/ketline/v1/ledger/totals", query={**asked, "by": by.value}, crn=crn)
+    if as_json:
+        print_json(told)
+        return
+    names = {crn: name for name, crn in crns.items()}
+    if by is Group.USER:
+        users = remote.ask("GET", "/ketline/v1/users")["users"]
+        names = {user["id"]: user["name"] for user in users}
+    rows = [{**total, "group": names.get(total["group"], total["group"])} for total in told["totals"]]
+    columns = {
+        "group": by.value.removesuffix("_id"),
+        "kind": "mode",
+        "count": "workloads",
+        "seconds": "usage (s)",
+        "longest_seconds": "longest (s)",
+    }
+    show(rows, columns, as_json=False, empty="Nothing was used.")
+    if rows:
+        print(f"\n{told['seconds']:,.3f} s in all.")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb."""
+    app.command(
+        epilog=examples(
+            "ketline usage --data ./centre --by user_id",
+            "ketline usage --data ./centre --start 2027-01-01 --csv january.csv",
+        )
+    )(usage)

@@ -1,0 +1,111 @@
+"""Verbs that ask a running server: usage, audit, modes of QPUs, changes of instances."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from shell import Ketline, Serving, serving
+
+from ketline.cli.data_folder import note_server
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
+    with serving(tmp_path_factory.mktemp("remote") / "centre", "--port", "0") as started:
+        started.wait_until_ready()
+        yield started
+
+
+def test_a_qpu_is_paused_resumed_calibrated_and_retired(ketline: Ketline, server: Serving) -> None:
+    def mode() -> tuple[str, str]:
+        rows = ketline("qpus", "list", "--data", server.data, "--json").json
+        return next((row["mode"], row["mode_reason"]) for row in rows if row["name"] == "ket_manila")
+
+    paused = ketline("qpus", "pause", "ket_manila", "--data", server.data, "--reason", "helium refill")
+    assert (paused.code, paused.out) == (0, "ket_manila is paused.\n"), paused.err
+    assert mode() == ("paused", "helium refill")
+    assert ketline("qpus", "resume", "ket_manila", "--data", server.data).code == 0
+    assert mode()[0] == "online"
+    assert ketline("qpus", "calibrate", "ket_manila", "--data", server.data).code == 0
+    assert ketline("qpus", "retire", "ket_manila", "--data", server.data).code == 0
+    assert mode()[0] == "retired"
+
+    refused = ketline("qpus", "pause", "ket/nothing", "--data", server.data)
+    assert (refused.code, len(refused.err.splitlines())) == (1, 1)
+    assert "ket/nothing" in refused.err
+
+    lines = ketline("audit", "--data", server.data, "--subject", "ket_manila", "--json").json
+    assert len(lines) >= 3
+    assert all(line["subject"] == "ket_manila" for line in lines)
+    assert "helium refill" in ketline("audit", "--data", server.data).out
+
+
+def test_an_instance_is_changed(ketline: Ketline, server: Serving) -> None:
+    def found() -> dict[str, object]:
+        rows = ketline("instances", "list", "--data", server.data, "--json").json
+        return next(row for row in rows if row["name"] == "lab")
+
+    made = ("instances", "create", "--data", server.data, "--name", "lab", "--plan", "open")
+    assert ketline(*made).code == 0
+    change = ("instances", "set", "lab", "--data", server.data)
+    assert ketline(*change, "--set", "limit_seconds=7200").code == 0
+    assert found()["limit_seconds"] == 7200
+    assert ketline(*change, "--set", "limit_seconds=none").code == 0
+    assert found()["limit_seconds"] is None
+    assert ketline(*change, "--reset", "limit_seconds", "--plan", "open").code == 0
+    assert found()["limit_seconds"] == 600
+    assert ketline(*change, "--archived", "--json").json["archived"] is True
+    assert found()["archived"] is True
+    assert ketline(*change, "--active").code == 0
+    assert found()["archived"] is False
+
+    assert ketline(*change).code == 2
+    for wrong in (["--set", "limit_secs=1"], ["--set", "limit_seconds=lots"], ["--plan", "opne"]):
+        refused = ketline(*change, *wrong)
+        assert (refused.code, len(refused.err.splitlines())) == (1, 1), refused.err
+        assert wrong[-1].partition("=")[0] in refused.err
+    assert ketline("instances", "set", "nobody", "--plan", "open", "--data", server.data).code == 1
+
+
+def test_usage_of_a_centre_where_nothing_ran(ketline: Ketline, server: Serving, tmp_path: Path) -> None:
+    assert ketline("usage", "--data", server.data).out == "Nothing was used.\n"
+    for group in ("instance", "backend", "user_id", "date"):
+        assert ketline("usage", "--data", server.data, "--by", group, "--json").json["seconds"] == 0
+    file = tmp_path / "ledger.csv"
+    assert ketline("usage", "--data", server.data, "--csv", file).code == 0
+    (header,) = csv.reader(file.read_text().splitlines())
+    assert {"instance", "job_id", "started_at", "ended_at", "seconds", "rule"} <= set(header)
+    refused = ketline("usage", "--data", server.data, "--start", "yesterday")
+    assert (refused.code, "start" in refused.err) == (1, True)
+
+
+@pytest.mark.parametrize(
+    "verb",
+    [("usage",), ("audit",), ("qpus", "pause", "ket_fez"), ("instances", "set", "open", "--plan", "flex")],
+)
+def test_without_a_server_they_say_how_to_start_one(
+    ketline: Ketline, data: Path, verb: tuple[str, ...]
+) -> None:
+    refused = ketline(*verb, "--data", data)
+    assert refused.code == 1
+    assert f"ketline serve --data {data}" in refused.err
+
+
+def test_a_server_that_does_not_answer_is_told(ketline: Ketline, data: Path) -> None:
+    note_server(data, "http://127.0.0.1:9")
+    refused = ketline("audit", "--data", data)
+    assert refused.code == 1
+    assert "http://127.0.0.1:9 doesn't answer" in refused.err
+
+
+def test_a_revoked_administrator_is_refused(ketline: Ketline, server: Serving, data: Path) -> None:
+    stranger = data / "administrator.key"
+    note_server(data, server.url)
+    refused = ketline("audit", "--data", data)
+    assert (refused.code, len(refused.err.splitlines())) == (1, 1)
+    assert stranger.read_text().strip() not in refused.err
+    stranger.unlink()
+    assert "isn't there any more" in ketline("audit", "--data", data).err
