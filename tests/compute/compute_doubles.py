@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from typing import Any
 
@@ -39,4 +40,21 @@ def panic(args: dict[str, Any]) -> dict[str, Any]:
 
 
 def where(args: dict[str, Any]) -> dict[str, Any]:
-    return {"pid": os.getpid(), "nice": os.nice(0)}
+    return {
+        "pid": os.getpid(),
+        "nice": os.nice(0),
+        "main": getattr(sys.modules["__main__"], "__file__", None),
+    }
+
+
+_kept: list[bytes] = []
+
+
+def keep(args: dict[str, Any]) -> dict[str, Any]:
+    _kept.append(b"x" * args["bytes"])
+    return {}
+
+
+def nap(args: dict[str, Any]) -> dict[str, Any]:
+    time.sleep(args["seconds"])
+    return args

@@ -1,0 +1,217 @@
+"""The pool: what tasks may do to their worker, and what they can't do to others."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from ketline.compute.failures import TaskFaulted, TaskOutOfMemory, TaskTimedOut, WorkerDied
+from ketline.compute.pool import Pool
+from ketline.units.errors import JobError
+
+TASKS = {
+    name: f"compute_doubles:{name}"
+    for name in ("echo", "hang", "eat", "keep", "leave", "refuse", "fault", "panic", "where", "nap")
+}
+MEMORY = 300_000_000
+PATIENCE = 30.0
+
+
+def with_pool(
+    scenario: Callable[[Pool], Awaitable[None]], workers: int = 2, tasks: dict[str, str] = TASKS
+) -> None:
+    async def run() -> None:
+        pool = Pool(tasks, workers=workers, memory_bytes=MEMORY)
+        pool.start()
+        try:
+            await asyncio.wait_for(scenario(pool), 60)
+        finally:
+            await pool.close()
+
+    asyncio.run(run())
+
+
+async def pid_of(pool: Pool) -> int:
+    return int((await pool.run("where", {}, timeout_seconds=PATIENCE))["pid"])
+
+
+def test_tasks_run_in_niced_children() -> None:
+    async def scenario(pool: Pool) -> None:
+        answer = await pool.run("echo", {"text": "ü", "numbers": [1, 2.5, None]}, timeout_seconds=PATIENCE)
+        assert answer == {"text": "ü", "numbers": [1, 2.5, None]}
+        where = await pool.run("where", {}, timeout_seconds=PATIENCE)
+        assert where["pid"] != os.getpid()
+        assert where["nice"] == os.nice(0) + 5
+        assert where["main"] is None, "the parent's main module was imported"
+
+    with_pool(scenario)
+
+
+def test_many_tasks_share_the_workers_and_the_first_go_first() -> None:
+    async def scenario(pool: Pool) -> None:
+        order: list[int] = []
+
+        async def one(number: int, *, first: bool = False) -> None:
+            await pool.run("nap", {"seconds": 0.01}, timeout_seconds=PATIENCE, first=first)
+            order.append(number)
+
+        await asyncio.gather(one(0), one(1), one(2), one(3, first=True))
+        assert order == [3, 0, 1, 2]
+
+    with_pool(scenario, workers=1)
+
+
+def test_overhead_of_a_task_is_small() -> None:
+    async def scenario(pool: Pool) -> None:
+        await pool.run("echo", {}, timeout_seconds=PATIENCE)
+        times = []
+        for _ in range(300):
+            began = time.perf_counter()
+            await pool.run("echo", {}, timeout_seconds=PATIENCE)
+            times.append(time.perf_counter() - began)
+        assert sorted(times)[150] < 0.001
+
+    with_pool(scenario)
+
+
+def test_a_jobs_own_fault_comes_back_as_it_is() -> None:
+    async def scenario(pool: Pool) -> None:
+        with pytest.raises(JobError) as caught:
+            await pool.run("refuse", {}, timeout_seconds=PATIENCE)
+        error = caught.value
+        assert (error.code, error.message, error.solution) == (1603, "params: no", "Post something else.")
+
+    with_pool(scenario)
+
+
+@pytest.mark.parametrize(
+    ("task", "words"), [("fault", "ZeroDivisionError: on purpose"), ("panic", "as Rust")]
+)
+def test_a_fault_is_told_with_its_traceback_and_the_worker_goes_on(task: str, words: str) -> None:
+    async def scenario(pool: Pool) -> None:
+        before = await pid_of(pool)
+        with pytest.raises(TaskFaulted, match=words) as caught:
+            await pool.run(task, {}, timeout_seconds=PATIENCE)
+        assert "Traceback" in caught.value.details
+        assert await pid_of(pool) == before
+
+    with_pool(scenario, workers=1)
+
+
+def test_a_hanging_task_is_killed_and_others_are_unharmed() -> None:
+    async def scenario(pool: Pool) -> None:
+        await pool.run("echo", {}, timeout_seconds=PATIENCE)
+        napping = asyncio.create_task(pool.run("nap", {"seconds": 1.0}, timeout_seconds=PATIENCE))
+        began = time.monotonic()
+        with pytest.raises(TaskTimedOut, match=r"hang took longer than 0\.3 s"):
+            await pool.run("hang", {}, timeout_seconds=0.3)
+        assert time.monotonic() - began < 1.0
+        assert await napping == {"seconds": 1.0}
+        await pool.run("echo", {}, timeout_seconds=PATIENCE)
+
+    with_pool(scenario)
+
+
+def test_a_task_that_eats_memory_fails_by_the_limit_and_its_worker_is_replaced() -> None:
+    async def scenario(pool: Pool) -> None:
+        before = await pid_of(pool)
+        with pytest.raises(TaskOutOfMemory, match="eat wanted more than 300,000,000 bytes"):
+            await pool.run("eat", {"bytes": 400_000_000}, timeout_seconds=PATIENCE)
+        assert await pid_of(pool) != before
+        assert await pool.run("eat", {"bytes": 200_000_000}, timeout_seconds=PATIENCE) == {
+            "size": 200_000_000
+        }
+
+    with_pool(scenario, workers=1)
+
+
+def test_a_worker_that_keeps_memory_is_replaced() -> None:
+    async def scenario(pool: Pool) -> None:
+        before = await pid_of(pool)
+        for _ in range(4):
+            await pool.run("keep", {"bytes": 250_000_000}, timeout_seconds=PATIENCE)
+        assert await pid_of(pool) != before
+
+    with_pool(scenario, workers=1)
+
+
+def test_a_dying_worker_fails_its_task_alone() -> None:
+    async def scenario(pool: Pool) -> None:
+        napping = asyncio.create_task(pool.run("nap", {"seconds": 0.5}, timeout_seconds=PATIENCE))
+        with pytest.raises(WorkerDied, match="exit status 7"):
+            await pool.run("leave", {}, timeout_seconds=PATIENCE)
+        assert await napping == {"seconds": 0.5}
+        killed = asyncio.create_task(pool.run("hang", {}, timeout_seconds=PATIENCE))
+        await asyncio.sleep(0.2)
+        os.kill(busy_pid(pool), signal.SIGSEGV)
+        with pytest.raises(WorkerDied, match="killed by SIGSEGV"):
+            await killed
+        await asyncio.gather(*(pool.run("echo", {}, timeout_seconds=PATIENCE) for _ in range(4)))
+
+    with_pool(scenario)
+
+
+def busy_pid(pool: Pool) -> int:
+    return next(worker.child.pid or 0 for worker in pool._workers if worker.task is not None)
+
+
+def test_giving_up_a_task_frees_its_worker() -> None:
+    async def scenario(pool: Pool) -> None:
+        before = await pid_of(pool)
+        hanging = asyncio.create_task(pool.run("hang", {}, timeout_seconds=PATIENCE))
+        waiting = asyncio.create_task(pool.run("echo", {"n": 1}, timeout_seconds=PATIENCE))
+        dropped = asyncio.create_task(pool.run("hang", {}, timeout_seconds=PATIENCE))
+        await asyncio.sleep(0.05)
+        dropped.cancel()
+        hanging.cancel()
+        assert await waiting == {"n": 1}
+        assert await pid_of(pool) != before
+        assert pool.facts["waiting"] == 0
+
+    with_pool(scenario, workers=1)
+
+
+def test_closing_ends_every_child() -> None:
+    pids: list[int] = []
+
+    async def scenario(pool: Pool) -> None:
+        await asyncio.gather(
+            *(pool.run("nap", {"seconds": 0.05}, timeout_seconds=PATIENCE) for _ in range(4))
+        )
+        pids.extend(worker.child.pid or 0 for worker in pool._workers)
+        hanging = asyncio.create_task(pool.run("hang", {}, timeout_seconds=PATIENCE))
+        await asyncio.sleep(0.05)
+        await pool.close()
+        with pytest.raises(asyncio.CancelledError):
+            await hanging
+        with pytest.raises(RuntimeError, match="closed"):
+            await pool.run("echo", {}, timeout_seconds=PATIENCE)
+
+    with_pool(scenario)
+    assert len(pids) == 2
+    for pid in pids:
+        assert not Path(f"/proc/{pid}").exists()
+
+
+def test_a_task_that_was_not_registered_is_refused() -> None:
+    async def scenario(pool: Pool) -> None:
+        with pytest.raises(ValueError, match="no such task: os:system"):
+            await pool.run("os:system", {}, timeout_seconds=PATIENCE)
+
+    with_pool(scenario)
+
+
+def test_a_worker_that_never_starts_is_tried_again_without_haste() -> None:
+    async def scenario(pool: Pool) -> None:
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(pool.run("echo", {}, timeout_seconds=PATIENCE), 1.5)
+        assert pool.facts["ready"] == 0
+        assert pool.facts["workers"] <= 1
+
+    with_pool(scenario, workers=1, tasks={"echo": "compute_doubles:is_not_there"})
