@@ -221,7 +221,8 @@ def _plan_pub(
 ) -> PubPlan:
     sizes, zne = recipe.sizes, recipe.zne
     factors = zne.noise_factors if zne is not None else (1.0,)
-    points = pub.points.reshape(-1, pub.points.shape[-1])[measurement.settings[:, 0]]
+    shape = pub.points.shape  # without parameters the array is empty, and numpy can't tell what -1 means
+    points = pub.points.reshape(math.prod(shape[:-1]), shape[-1])[measurement.settings[:, 0]]
     bases = measurement.bases[measurement.settings[:, 1]]
     resilience: dict[str, Any] = {}
     metadata: dict[str, Any] = {"resilience": resilience}
