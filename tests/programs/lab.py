@@ -21,7 +21,9 @@ from qiskit_ibm_runtime import IBMBackend, QiskitRuntimeService, RuntimeDecoder,
 from qiskit_ibm_runtime.models import QasmBackendConfiguration
 from qiskit_ibm_runtime.utils.backend_decoder import decode_backend_configuration
 
+from ketline.config import QpuSettings
 from ketline.programs.base import Prepared, ProgramContext, open_params, program
+from ketline.qpus.emulator import Emulator
 from ketline.qpus.snapshots import ideal, snapshot
 from ketline.units.device import Device
 from ketline.units.serial import outcome_bytes, outcome_from_bytes, unit_bytes, unit_from_bytes
@@ -219,3 +221,25 @@ def _restricted(noise: NoiseModel, kept: list[int]) -> NoiseModel:
 @lru_cache
 def device_noise(name: str = "manila") -> NoiseModel:
     return NoiseModel.from_backend(backend(name), thermal_relaxation=False)
+
+
+def emulate(unit: WorkUnit, where: ProgramContext, **settings: Any) -> Outcome:
+    """Run a unit on the emulated QPU, admission included."""
+    chosen = QpuSettings(name=where.device.name, simulator=where.simulator, **settings)
+    Emulator.admit(unit, where.device, chosen)
+    driver = Emulator(where.device, chosen)
+    handle = driver.start(unit)
+    while driver.poll(handle).state != "done":
+        pass
+    return driver.outcome(handle)
+
+
+def emulated(program_id: str, params: bytes, where: ProgramContext, **settings: Any) -> bytes:
+    """Like `work`, on the emulated QPU."""
+    made = program(program_id)
+    step: Any = made.prepare(open_params(params, where.limits), where)
+    while isinstance(step, Prepared):
+        outcome = emulate(unit_from_bytes(unit_bytes(step.unit)), where, **settings)
+        step = made.finalize(step.state, outcome_from_bytes(outcome_bytes(outcome)), where)
+    body: bytes = step.body
+    return body

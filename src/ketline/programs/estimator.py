@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -11,12 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ketline.programs import state as states
-from ketline.programs.base import Prepared, Result
+from ketline.programs.base import Prepared, Result, open_params
 from ketline.programs.check import check_isa, check_rep_delay, survey
 from ketline.programs.decoupling import decoupled
 from ketline.programs.executor import experimental_execution
 from ketline.programs.failures import bad_option, unreadable
+from ketline.programs.learned import recall, remember
 from ketline.programs.mitigation.estimation import JobPlan, Pub, Recipe, evaluate_job, needed_layers, plan_job
+from ketline.programs.mitigation.layers import Layer, LayerNoise
+from ketline.programs.mitigation.learning import LearningOptions, LearningPlan, learned, plan_learning
 from ketline.programs.options import validated
 from ketline.programs.resilience import Resolved, resolve
 from ketline.programs.rounds import Execution, unit_of
@@ -39,66 +43,41 @@ class Estimator:
     """Program ``estimator``, as the client's legacy class and hand-written requests post it."""
 
     def prepare(self, params: Params, context: ProgramContext) -> Prepared:
-        """Read PUBs and options and expand them.
+        """Read PUBs and options and expand them; first learn the noise of layers that must be known.
 
         Raises:
             JobError: the payload can't be read, an option isn't allowed, or a circuit isn't for this device.
         """
-        budget = Budget(context.limits.max_decompressed_bytes)
-        tree = known_keys(params.tree, _KEYS, "params")
-        check_version(tree)
-        resolved = _resolved(tree, budget)
-        options = resolved.options
-        timing, stretches = experimental_execution(options.experimental)
-        settings, seed = simulator_settings(options.simulator)
-        execution = Execution(
-            init_qubits=options.execution.init_qubits,
-            rep_delay_seconds=check_rep_delay(options.execution.rep_delay, context),
-            seed=options.seed_estimator if options.seed_estimator is not None else seed,
-            idle_noise=options.dynamical_decoupling.enable,
-            scheduler_timing=timing,
-            stretch_values=stretches,
-            simulator=settings,
-        )
-        precision = tree.get("precision")
-        if precision is not None and not (finite(precision) and precision > 0):
-            raise unreadable("precision", f"{precision!r} isn't a number greater than 0.")
-        posted = read_estimator_pubs(tree.get("pubs"), budget)
-        explicit = [pub.precision if pub.precision is not None else precision for pub in posted]
-        pubs = [
-            (_pub(pub, number, context), _recipe(resolved, asked, number, context))
-            for number, (pub, asked) in enumerate(zip(posted, explicit, strict=True))
-        ]
-        if missing := _missing(pubs):
-            raise bad_option(
-                "resilience.layer_noise_model",
-                f"the noise of {missing} layers isn't known, and learning it in the job isn't supported yet.",
-                "Give a layer_noise_model that covers all layers.",
-            )
-        rng = np.random.default_rng(execution.seed)
-        items, plan = plan_job(pubs, resolved.readout_sizes([recipe.sizes for _, recipe in pubs]), rng)
-        metadata = resolved.metadata()
-        if resolved.noises:
-            metadata["resilience"]["layer_noise_model"] = [noise.to_tree() for noise in resolved.noises]
-        state = states.pack(
-            {
-                "plan": plan.to_tree(),
-                "pubs": [
-                    {
-                        "target_precision": _target(resolved, asked),
-                        "circuit_metadata": pub.circuit.metadata or {},
-                    }
-                    for pub, asked in zip(posted, explicit, strict=True)
-                ],
-                "metadata": metadata,
-                "client": tree.get("support_qiskit", True) is not False,
-            }
-        )
-        return Prepared(unit_of(items, execution, context), state)
+        job = _Job.read(params, context)
+        layers = job.layers_to_learn()
+        if layers:
+            job.noises += tuple(recall(layers, job.learning_options, context))
+            layers = job.layers_to_learn()
+        if not layers:
+            return job.estimation()
+        limit = job.resolved.options.resilience.layer_noise_learning.max_layers_to_learn
+        options = LearningOptions(limit, *job.learning_options)
+        items, plan = plan_learning(layers, context.device.target, options, job.rng())
+        if not items:
+            job.noises += tuple(LayerNoise(layer, None) for layer in layers)
+            return job.estimation()
+        state = {
+            "round": "learning",
+            "plan": plan.to_tree(),
+            "known": [noise.to_tree() for noise in job.noises],
+            "params": params.raw,
+        }
+        return Prepared(unit_of(items, job.execution, context), states.pack(state))
 
-    def finalize(self, state: bytes, outcome: Outcome, context: ProgramContext) -> Result:
-        """Estimate, and write the result for the client's decoder or as plain JSON."""
+    def finalize(self, state: bytes, outcome: Outcome, context: ProgramContext) -> Result | Prepared:
+        """Estimate and write the result; or, after learning, make the mitigated circuits."""
         kept = states.unpack(state)
+        if kept["round"] == "learning":
+            job = _Job.read(open_params(kept["params"].tobytes(), context.limits), context)
+            noises = learned(LearningPlan.from_tree(kept["plan"]), outcome.items)
+            remember(noises, job.learning_options, context)
+            job.noises = (*(LayerNoise.from_tree(tree) for tree in kept["known"]), *noises)
+            return job.estimation()
         plan = JobPlan.from_tree(kept["plan"])
         results = []
         for pub, estimates, facts in zip(
@@ -121,10 +100,100 @@ class Estimator:
         return Result(write(results, kept["metadata"]))
 
 
+@dataclass(slots=True)
+class _Job:
+    """An estimator job as it was read. ``noises`` is what is known of layers."""
+
+    context: ProgramContext
+    resolved: Resolved
+    execution: Execution
+    posted: list[EstimatorPub]
+    precisions: list[float | None]
+    client: bool
+    noises: tuple[LayerNoise, ...]
+
+    @classmethod
+    def read(cls, params: Params, context: ProgramContext) -> _Job:
+        budget = Budget(context.limits.max_decompressed_bytes)
+        tree = known_keys(params.tree, _KEYS, "params")
+        check_version(tree)
+        resolved, noises = _resolved(tree, budget)
+        options = resolved.options
+        experimental_execution(options.experimental, timing=False)
+        settings, seed = simulator_settings(options.simulator)
+        execution = Execution(
+            init_qubits=options.execution.init_qubits,
+            rep_delay_seconds=check_rep_delay(options.execution.rep_delay, context),
+            seed=options.seed_estimator if options.seed_estimator is not None else seed,
+            idle_noise=options.dynamical_decoupling.enable,
+            simulator=settings,
+        )
+        precision = tree.get("precision")
+        if precision is not None and not (finite(precision) and precision > 0):
+            raise unreadable("precision", f"{precision!r} isn't a number greater than 0.")
+        posted = read_estimator_pubs(tree.get("pubs"), budget)
+        for number, pub in enumerate(posted):
+            check_isa(survey(pub.circuit, f"pubs[{number}]"), context, f"pubs[{number}]")
+        asked = [pub.precision if pub.precision is not None else precision for pub in posted]
+        client = tree.get("support_qiskit", True) is not False
+        return cls(context, resolved, execution, posted, asked, client, noises)
+
+    @property
+    def learning_options(self) -> list[Any]:
+        """How layers are learned: shots of each randomisation, randomisations, depths."""
+        learning = self.resolved.options.resilience.layer_noise_learning
+        depths = tuple(learning.layer_pair_depths)
+        return [learning.shots_per_randomization, learning.num_randomizations, depths]
+
+    def rng(self) -> np.random.Generator:
+        """Randomness, the same in every round of a seeded job."""
+        return np.random.default_rng(self.execution.seed)
+
+    def pubs(self) -> list[tuple[Pub, Recipe]]:
+        """Each PUB with how it is estimated."""
+        from qiskit.primitives.containers.observables_array import ObservablesArray
+
+        options = self.resolved.options.dynamical_decoupling
+        pubs = []
+        for number, (pub, asked) in enumerate(zip(self.posted, self.precisions, strict=True)):
+            decouple = None
+            if options.enable:
+                decouple = partial(decoupled, options=options, context=self.context, field=f"pubs[{number}]")
+            recipe = self.resolved.recipe(asked, self.noises, decouple, self.context.limits.max_executions)
+            observables = ObservablesArray(pub.observables.nested())
+            pubs.append((Pub(pub.circuit, observables, pub.values), recipe))
+        return pubs
+
+    def layers_to_learn(self) -> list[Layer]:
+        """Layers whose noise is needed and not known, most important first."""
+        return needed_layers(self.pubs()) if self.resolved.injects else []
+
+    def estimation(self) -> Prepared:
+        """The round that estimates."""
+        pubs = self.pubs()
+        readout = self.resolved.readout_sizes([recipe.sizes for _, recipe in pubs])
+        items, plan = plan_job(pubs, readout, self.rng())
+        metadata = self.resolved.metadata()
+        if self.noises:
+            metadata["resilience"]["layer_noise_model"] = [noise.to_tree() for noise in self.noises]
+        facts = [
+            {"target_precision": self.resolved.target(asked), "circuit_metadata": pub.circuit.metadata or {}}
+            for pub, asked in zip(self.posted, self.precisions, strict=True)
+        ]
+        state = {
+            "round": "estimation",
+            "plan": plan.to_tree(),
+            "pubs": facts,
+            "metadata": metadata,
+            "client": self.client,
+        }
+        return Prepared(unit_of(items, self.execution, self.context), states.pack(state))
+
+
 PubResults = list[tuple[tuple[int, ...], dict[str, NDArray[np.float64]], dict[str, Any]]]
 
 
-def _resolved(tree: dict[str, Any], budget: Budget) -> Resolved:
+def _resolved(tree: dict[str, Any], budget: Budget) -> tuple[Resolved, tuple[LayerNoise, ...]]:
     from ibm_quantum_schemas.estimator.version_0_1.options import OptionsModel
 
     given = tree.get("options") or {}
@@ -143,44 +212,11 @@ def _resolved(tree: dict[str, Any], budget: Budget) -> Resolved:
     known = (
         () if noises is None else read_layer_noises(noises, budget, "options.resilience.layer_noise_model")
     )
-    return resolve(options, level, known)
-
-
-def _pub(pub: EstimatorPub, number: int, context: ProgramContext) -> Pub:
-    from qiskit.primitives.containers.observables_array import ObservablesArray
-
-    field = f"pubs[{number}]"
-    found = survey(pub.circuit, field)
-    check_isa(found, context, field)
-    return Pub(pub.circuit, ObservablesArray(pub.observables.nested()), pub.values)
-
-
-def _recipe(resolved: Resolved, asked: float | None, number: int, context: ProgramContext) -> Recipe:
-    decouple = None
-    if resolved.options.dynamical_decoupling.enable:
-        decouple = partial(
-            decoupled,
-            options=resolved.options.dynamical_decoupling,
-            context=context,
-            field=f"pubs[{number}]",
-        )
-    return resolved.recipe(asked, decouple, context.limits.max_executions)
-
-
-def _missing(pubs: list[tuple[Pub, Recipe]]) -> int:
-    return len(needed_layers(pubs)) if any(recipe.injects for _, recipe in pubs) else 0
-
-
-def _target(resolved: Resolved, asked: float | None) -> float:
-    if asked is None and resolved.options.default_shots is not None:
-        return 1.0 / math.sqrt(resolved.options.default_shots)
-    return float(asked or resolved.options.default_precision)
+    return resolve(options, level), known
 
 
 def _for_client(results: PubResults, metadata: dict[str, Any]) -> bytes:
     from qiskit_ibm_runtime.json import RuntimeEncoder
-
-    from ketline.programs.mitigation.layers import LayerNoise
 
     if trees := metadata["resilience"].get("layer_noise_model"):
         metadata["resilience"]["layer_noise_model"] = [

@@ -89,15 +89,17 @@ class Executor:
         return Result(text)
 
 
-def experimental_execution(experimental: object) -> tuple[bool, bool]:
+def experimental_execution(experimental: object, *, timing: bool = True) -> tuple[bool, bool]:
     """What ``experimental`` may ask for: ``execution.scheduler_timing`` and ``execution.stretch_values``.
+
+    Without ``timing`` the program has no place for them in its result, and nothing may be asked for.
 
     Raises:
         JobError: anything else stands there.
     """
     if experimental in (None, {}):
         return False, False
-    outer = known_keys(experimental, {"execution"}, "options.experimental")
+    outer = known_keys(experimental, {"execution"} if timing else set(), "options.experimental")
     inner = known_keys(
         outer.get("execution", {}), {"scheduler_timing", "stretch_values"}, "options.experimental.execution"
     )

@@ -26,11 +26,16 @@ class Resolved:
     measure_mitigation: bool
     zne: Zne | None
     pec: Pec | None
-    noises: tuple[LayerNoise, ...] = ()
+
+    @property
+    def injects(self) -> bool:
+        """Whether noise is injected, for which it must be known."""
+        return self.pec is not None or (self.zne is not None and self.zne.amplifier == "pea")
 
     def recipe(
         self,
         explicit: float | None,
+        noises: tuple[LayerNoise, ...],
         decouple: Callable[[QuantumCircuit], QuantumCircuit] | None,
         max_sets: int,
     ) -> Recipe:
@@ -42,7 +47,7 @@ class Resolved:
             strategy=self.options.twirling.strategy,
             zne=self.zne,
             pec=self.pec,
-            noises=self.noises,
+            noises=noises,
             decouple=decouple,
             max_sets=max_sets,
         )
@@ -52,6 +57,12 @@ class Resolved:
         if explicit is None and self.options.default_shots is not None:
             return int(self.options.default_shots)
         return math.ceil(1.0 / (explicit or self.options.default_precision) ** 2 - 1e-9)
+
+    def target(self, explicit: float | None) -> float:
+        """The precision that is aimed at."""
+        if explicit is None and self.options.default_shots is not None:
+            return 1.0 / math.sqrt(self.options.default_shots)
+        return float(explicit or self.options.default_precision)
 
     def sizes(self, explicit: float | None) -> Sizes:
         """Randomisations and shots of each; an explicit precision wins over their product."""
@@ -112,7 +123,7 @@ class Resolved:
         }
 
 
-def resolve(options: Any, level: int, noises: tuple[LayerNoise, ...]) -> Resolved:
+def resolve(options: Any, level: int) -> Resolved:
     """Fill in the defaults of a resilience level.
 
     Level 1 corrects readout errors (TREX) with twirled measurements, level 2 extrapolates to zero noise with
@@ -153,5 +164,4 @@ def resolve(options: Any, level: int, noises: tuple[LayerNoise, ...]) -> Resolve
         measure_mitigation=readout,
         zne=zne,
         pec=Pec(resilience.pec.max_overhead, resilience.pec.noise_gain) if pec_on else None,
-        noises=noises,
     )
