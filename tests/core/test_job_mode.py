@@ -207,9 +207,7 @@ def test_an_event_that_cant_happen_tells_the_jobs_story() -> None:
     c.submit("j", prep=5)
     with pytest.raises(IllegalTransition, match=r"(?s)job j: 'finalized' can't happen.*0\.000000 start"):
         c.send(events.JobFinalized("j"))
-    with pytest.raises(
-        IllegalTransition, match=r"'released' can't happen in state 'running/preparing'"
-    ):
+    with pytest.raises(IllegalTransition, match=r"'released' can't happen in state 'running/preparing'"):
         c.send(events.JobReleased("j", 3))
     c.drain()
     assert c.status("j") is JobStatus.COMPLETED

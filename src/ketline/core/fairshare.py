@@ -29,10 +29,10 @@ class Account:
         self.given: float | None = None
         self.summed = 0.0
 
-    def ratio(self, now: float) -> float:
-        """Usage relative to allocation."""
+    def ratio(self, now: float, more: float = 0.0) -> float:
+        """Usage, and ``more`` that is to be charged, relative to allocation."""
         allocation = self.summed if self.given is None else self.given
-        return self.meter.weight(now) / allocation if allocation > 0 else inf
+        return (self.meter.weight(now) + more) / allocation if allocation > 0 else inf
 
 
 class Share:
@@ -47,9 +47,9 @@ class Share:
         self.held = False
         self.allocation = allocation_of(spec)
 
-    def ratio(self, now: float) -> float:
-        """Usage relative to allocation; without any allocation last of all."""
-        return self.meter.weight(now) / self.allocation if self.allocation > 0 else inf
+    def ratio(self, now: float, more: float = 0.0) -> float:
+        """Usage, and ``more`` that is to be charged, relative to allocation; without any, last of all."""
+        return (self.meter.weight(now) + more) / self.allocation if self.allocation > 0 else inf
 
 
 def allocation_of(spec: InstanceSpec) -> float:

@@ -3,18 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
-from ketline.core import events, jobs, operations, reasons, restoring, workloads
+from ketline.core import events, jobs, operations, order, reasons, restoring, workloads
 from ketline.core.actions import Action
 from ketline.core.centre import Centre
 from ketline.core.dispatch import dispatch
+from ketline.core.explain import Explanation, explain
 from ketline.core.handlers import HANDLERS
 from ketline.core.invariants import check
 from ketline.core.limits import Rejection
-from ketline.core.model import InstanceSpec, Job, QpuSpec, Workload
+from ketline.core.model import InstanceSpec, Job, QpuSpec, QpuWindow, Workload
 from ketline.core.timers import TimerKind
 
-__all__ = ["Rejection", "Scheduler"]
+__all__ = ["InstanceUsage", "Rejection", "Scheduler"]
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceUsage:
+    """Usage of an instance inside its window: ``billed_seconds`` of the ledger's lines that ended in it,
+    ``used_seconds`` with what runs now. ``ratio`` is that of fair share. ``held`` says that the limit keeps
+    pending work waiting, ``released_at`` when usage next leaves the window."""
+
+    billed_seconds: float
+    used_seconds: float
+    ratio: float
+    held: bool
+    released_at: float | None
 
 
 class Scheduler:
@@ -85,6 +100,48 @@ class Scheduler:
     def check(self) -> None:
         """Raise ``InvariantError`` unless every invariant holds."""
         check(self._c)
+
+    # looking
+
+    def explain(self, job_id: str) -> Explanation:
+        """Position, reason and story of an unfinished job; KeyError for any other."""
+        return explain(self._c, self._c.jobs[job_id])
+
+    def queue_length(self, qpu_id: str) -> int:
+        """Queued jobs of a QPU."""
+        return self._c.qpus[qpu_id].queued
+
+    def queue(self, qpu_id: str) -> list[str]:
+        """The ids of a QPU's queued jobs, in the order in which they would start if nothing more came."""
+        return [job.job_id for job in order.queue(self._c, self._c.qpus[qpu_id])]
+
+    def lanes(self, qpu_id: str) -> list[str]:
+        """The ids of the jobs in a QPU's lanes, in the order in which they started."""
+        return list(self._c.qpus[qpu_id].running)
+
+    def holder(self, qpu_id: str) -> str | None:
+        """The session or batch that has priority on a QPU, or for which its lanes are emptied."""
+        return self._c.qpus[qpu_id].holder
+
+    def calibrating(self, qpu_id: str) -> bool:
+        """Whether a QPU is being calibrated."""
+        return self._c.qpus[qpu_id].calibrating
+
+    def windows(self, qpu_id: str) -> list[QpuWindow]:
+        """The maintenance and reservations of a QPU that aren't over, by their start."""
+        return sorted(self._c.qpus[qpu_id].windows.values(), key=lambda window: window.starts_at)
+
+    def usage(self, instance_id: str) -> InstanceUsage:
+        """What an instance has used, as limits and fair share see it."""
+        share = self._c.fair.shares[instance_id]
+        now = self._c.now
+        return InstanceUsage(
+            billed_seconds=share.meter.counted,
+            used_seconds=share.meter.used(now),
+            ratio=share.ratio(now),
+            held=share.held,
+            released_at=share.meter.next_expiry() if share.held else None,
+        )
 
     # after an event
 
