@@ -41,7 +41,7 @@ seed = 11
 [[qpus]]
 name = "ket_paced"
 device = "manila"
-pace = 1.0
+pace = 0.3
 seed = 12
 
 [[qpus]]
@@ -62,7 +62,11 @@ open_session_policy = "job-mode"
 [[qpus]]
 name = "ket_paced"
 device = "manila"
-pace = 1.0
+pace = 0.3
+
+[[qpus]]
+name = "ket_manila"
+device = "manila"
 
 [[qpus]]
 name = "ket_wide"

@@ -8,11 +8,10 @@ import socket
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
-import httpx
 import pytest
 from qiskit_ibm_runtime import QiskitRuntimeService
 from qiskit_ibm_runtime.exceptions import IBMNotAuthorizedError
-from wire_lab import administration, until
+from wire_lab import administration, ask, until
 
 from ketline.client import addresses, connect
 
@@ -187,7 +186,8 @@ def test_an_unknown_key_is_refused(server, monkeypatch):
         monkeypatch.setenv(name, value)
     with pytest.raises(Exception, match="valid API token"):
         connect(server.url, "not-a-key", instance="lab").backends()
-    answer = httpx.post(
+    answer = ask(
+        "POST",
         f"{server.url}/identity/token",
         data={"grant_type": "urn:ibm:params:oauth:grant-type:apikey", "apikey": "not-a-key"},
     )
@@ -197,7 +197,7 @@ def test_an_unknown_key_is_refused(server, monkeypatch):
 
 def test_the_key_itself_is_accepted(server, crns):
     headers = {"Authorization": f"apikey {server.key}", "Service-CRN": crns["lab"]}
-    assert httpx.get(f"{server.url}/api/v1/backends", headers=headers).status_code == 200
+    assert ask("GET", f"{server.url}/api/v1/backends", headers=headers).status_code == 200
 
 
 @pytest.mark.feature("Errors", "A revoked key is refused at once: `IBMNotAuthorizedError`")
@@ -209,8 +209,8 @@ def test_a_revoked_key_is_refused_at_once(server, crns):
         backend = service.backend("ket_manila")
         token = server.token(secret)
         headers = {"Authorization": f"Bearer {token}", "Service-CRN": crns["lab"]}
-        assert httpx.get(f"{server.url}/api/v1/backends", headers=headers).status_code == 200
+        assert ask("GET", f"{server.url}/api/v1/backends", headers=headers).status_code == 200
         administrator.revoke_key(view.key_id)
-    until(lambda: httpx.get(f"{server.url}/api/v1/backends", headers=headers).status_code == 401, 5)
+    until(lambda: ask("GET", f"{server.url}/api/v1/backends", headers=headers).status_code == 401, 5)
     with pytest.raises(IBMNotAuthorizedError):
         backend.status()

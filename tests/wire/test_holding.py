@@ -19,7 +19,7 @@ def _cpu_seconds(pid: int) -> float:
 
 def test_two_thousand_held_answers_cost_next_to_nothing(other_server, other_http, bell):
     """Held for 20 s by configuration; all are answered when the job ends."""
-    job_id = submit(other_http, bell, backend="ket_paced", shots=60_000)
+    job_id = submit(other_http, bell, backend="ket_paced", shots=200_000)
     request = (
         f"GET /api/v1/jobs/{job_id}?exclude_params=true HTTP/1.1\r\nHost: x\r\n"
         f"Authorization: {other_http.headers['authorization']}\r\n"
@@ -57,7 +57,7 @@ def test_two_thousand_held_answers_cost_next_to_nothing(other_server, other_http
 
 
 def test_an_answer_comes_the_moment_the_job_ends(other_http, bell):
-    job_id = submit(other_http, bell, backend="ket_paced", shots=2_000)
+    job_id = submit(other_http, bell, backend="ket_paced", shots=10_000)
     job = other_http.get(f"/jobs/{job_id}?exclude_params=true").json()
     if job["state"]["status"] == "Running":  # the change from queued to running was told
         job = other_http.get(f"/jobs/{job_id}?exclude_params=true").json()

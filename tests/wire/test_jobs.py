@@ -26,7 +26,7 @@ def _run(service, circuit, backend="ket_manila", shots=20, **environment):
 @pytest.mark.check(12)
 @pytest.mark.feature("Jobs", "`cancel()` of a queued, a running and a finished job")
 def test_cancel(service, bell):
-    jobs = [_run(service, bell, "ket_paced", shots=8_000) for _ in range(7)]
+    jobs = [_run(service, bell, "ket_paced", shots=20_000) for _ in range(7)]
     until(lambda: jobs[0].status() == "RUNNING")
     assert jobs[-1].status() == "QUEUED"
     for job in reversed(jobs):

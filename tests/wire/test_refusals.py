@@ -9,7 +9,7 @@ import httpx
 import pytest
 from qiskit_ibm_runtime import SamplerV2, Session
 from qiskit_ibm_runtime.exceptions import IBMRuntimeError
-from wire_lab import administration, posted, settled, submit
+from wire_lab import administration, ask, posted, settled, submit
 
 from ketline.client import connect
 
@@ -41,15 +41,13 @@ def _check(answer: httpx.Response, status: int, code: int | None = None) -> str:
 @pytest.mark.parametrize(("method", "path"), sorted(OPERATIONS))
 def test_401_without_credentials_and_404_for_an_unknown_instance(server, http, method, path):
     url = f"{server.url}/api/v1{path}"
-    _check(httpx.request(method, url), 401, 1201)
-    _check(
-        httpx.request(method, url, headers={"Authorization": "Bearer a.b.c", "Service-CRN": "x"}), 401, 1201
-    )
-    _check(httpx.request(method, url, headers={"Authorization": "Basic eDp5"}), 401, 1201)
+    _check(ask(method, url), 401, 1201)
+    _check(ask(method, url, headers={"Authorization": "Bearer a.b.c", "Service-CRN": "x"}), 401, 1201)
+    _check(ask(method, url, headers={"Authorization": "Basic eDp5"}), 401, 1201)
     unknown = {"Authorization": http.headers["Authorization"], "Service-CRN": "crn:v1:no:such"}
-    _check(httpx.request(method, url, headers=unknown), 404, 1279)
+    _check(ask(method, url, headers=unknown), 404, 1279)
     without = {"Authorization": http.headers["Authorization"]}
-    assert "Service-CRN" in _check(httpx.request(method, url, headers=without), 400, 1215)
+    assert "Service-CRN" in _check(ask(method, url, headers=without), 400, 1215)
 
 
 @pytest.mark.check(19)
@@ -130,23 +128,23 @@ def test_403_for_what_a_user_may_not_do(server, crns):
         _, key = administrator.create_key("mary", "test")
     headers = {"Authorization": f"apikey {key}", "Service-CRN": crns["limited"]}
     url = f"{server.url}/api/v1/instances/configuration"
-    _check(httpx.put(url, json={"instance_limit": 1_000}, headers=headers), 403, 1200)
+    _check(ask("PUT", url, json={"instance_limit": 1_000}, headers=headers), 403, 1200)
 
 
 def test_a_key_opens_only_its_instances(server, crns):
     with administration(server.data) as administrator:
         _, key = administrator.create_key("carl", "test", instances=["lab"])
-    listed = httpx.post(
-        f"{server.url}/v3/resources/search", json={}, headers={"Authorization": f"apikey {key}"}
+    listed = ask(
+        "POST", f"{server.url}/v3/resources/search", json={}, headers={"Authorization": f"apikey {key}"}
     ).json()["items"]
     assert [item["name"] for item in listed] == ["lab"]
     headers = {"Authorization": f"apikey {key}", "Service-CRN": crns["default"]}
-    _check(httpx.get(f"{server.url}/api/v1/backends", headers=headers), 404, 1279)
+    _check(ask("GET", f"{server.url}/api/v1/backends", headers=headers), 404, 1279)
 
 
 @pytest.mark.check(19)
 def test_409_for_what_comes_too_early_or_too_late(http, bell):
-    job_id = submit(http, bell, backend="ket_paced", shots=8_000)
+    job_id = submit(http, bell, backend="ket_paced", shots=20_000)
     _check(http.delete(f"/jobs/{job_id}"), 409, 1337)
     http.post(f"/jobs/{job_id}/cancel")
     settled(http, job_id)
@@ -155,7 +153,7 @@ def test_409_for_what_comes_too_early_or_too_late(http, bell):
 
 @pytest.mark.check(19)
 def test_429_says_when_to_come_again(other_http, bell):
-    body = posted(bell, backend="ket_paced", shots=1)
+    body = posted(bell, shots=1)
     answers = [other_http.post("/jobs", content=body) for _ in range(13)]
     assert [a.status_code for a in answers[:12]] == [200] * 12
     _check(answers[-1], 429, 1202)
@@ -164,7 +162,7 @@ def test_429_says_when_to_come_again(other_http, bell):
 
 def test_the_instance_limits_pending_jobs(http, crns, bell):
     headers = {"Service-CRN": crns["limited"]}
-    body = posted(bell, backend="ket_paced", shots=8_000)
+    body = posted(bell, backend="ket_paced", shots=20_000)
     answers = [http.post("/jobs", content=body, headers=headers) for _ in range(4)]
     for answer in answers[:3]:
         http.post(f"/jobs/{answer.json()['id']}/cancel", headers=headers)
@@ -201,5 +199,5 @@ def test_an_announced_body_above_the_limit_is_refused_unread(server, http):
 @pytest.mark.feature("Sessions", "Open plan with `open_session_policy = job-mode`: its jobs run in job mode")
 def test_sessions_of_the_open_plan_as_jobs(other_server, bell):
     service = connect(other_server.url, other_server.key, instance="open")
-    with Session(service.backend("ket_paced")) as session:
+    with Session(service.backend("ket_manila")) as session:
         assert SamplerV2(session).run([bell], shots=10).result() is not None

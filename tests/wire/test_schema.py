@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import httpx
 import pytest
 import schemathesis
 from fastapi.openapi.utils import get_openapi
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis.errors import Unsatisfiable
 from schemathesis import GenerationMode
-from wire_lab import administration
+from wire_lab import administration, ask
 
 from ketline.api.app import NOUNS
 from ketline.errors import REGISTRY
 
 
 def test_every_endpoint_is_described(server):
-    document = httpx.get(f"{server.url}/ketline/v1/openapi.json").json()
+    document = ask("GET", f"{server.url}/ketline/v1/openapi.json").json()
     operations = [(path, method) for path, methods in document["paths"].items() for method in methods]
     assert len(operations) >= 35
     for path, method in operations:
@@ -34,7 +33,7 @@ def _endpoints() -> list[tuple[str, str]]:
 
 @pytest.fixture(scope="module")
 def document(server) -> dict:
-    return httpx.get(f"{server.url}/ketline/v1/openapi.json").json()
+    return ask("GET", f"{server.url}/ketline/v1/openapi.json").json()
 
 
 @pytest.fixture(scope="module")
@@ -72,8 +71,8 @@ def test_no_request_ends_in_a_server_error(server, document, credentials, method
 
 
 def test_the_registry_of_errors_is_served(server):
-    listed = httpx.get(f"{server.url}/ketline/v1/errors").json()["errors"]
+    listed = ask("GET", f"{server.url}/ketline/v1/errors").json()["errors"]
     assert {entry["code"] for entry in listed} == set(REGISTRY)
     for code in REGISTRY:
-        assert httpx.get(f"{server.url}/ketline/v1/errors/{code}").json()["code"] == code
-    assert httpx.get(f"{server.url}/ketline/v1/errors/1").status_code == 404
+        assert ask("GET", f"{server.url}/ketline/v1/errors/{code}").json()["code"] == code
+    assert ask("GET", f"{server.url}/ketline/v1/errors/1").status_code == 404

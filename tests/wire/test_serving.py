@@ -8,7 +8,7 @@ import time
 
 import httpx
 import pytest
-from wire_lab import settled, start_server, stop_server, submit
+from wire_lab import ask, settled, start_server, stop_server, submit
 
 from ketline.api import server as serving
 from ketline.errors import CANNOT_LISTEN, KetlineError
@@ -25,14 +25,14 @@ pace = 1.0
 
 
 def test_health(server):
-    answer = httpx.get(f"{server.url}/ketline/v1/health")
+    answer = ask("GET", f"{server.url}/ketline/v1/health")
     assert answer.status_code == 200
     assert answer.json()["status"] == "ok"
     assert set(answer.json()["qpus"]) == {"ket_manila", "ket_paced"}
 
 
 def test_versions_need_no_credentials(server):
-    versions = httpx.get(f"{server.url}/api/v1/versions").json()["versions"]
+    versions = ask("GET", f"{server.url}/api/v1/versions").json()["versions"]
     assert versions[0] == {"version": "2026-04-15", "status": "live", "sunset_date": None}
 
 
@@ -42,19 +42,19 @@ def test_tags_in_use(http, bell):
 
 
 def test_the_stages_of_a_running_job_are_told(http, server, bell):
-    job_id = submit(http, bell, backend="ket_paced", shots=8_000)
+    job_id = submit(http, bell, backend="ket_paced", shots=20_000)
     url = f"{server.url}/ketline/v1/jobs/{job_id}"
     seen = set()
     deadline = time.monotonic() + 20
     while "on_qpu" not in seen:
         assert time.monotonic() < deadline
-        detail = httpx.get(url, headers=http.headers).json()
+        detail = ask("GET", url, headers=http.headers).json()
         seen.add(detail["stage"])
     assert detail["state"]["status"] == "Running"
     assert seen <= {"none", "preparing", "waiting_qpu", "on_qpu", "finalizing"}
     http.post(f"/jobs/{job_id}/cancel")
     settled(http, job_id)
-    assert httpx.get(url, headers=http.headers).json()["stage"] == "none"
+    assert ask("GET", url, headers=http.headers).json()["stage"] == "none"
 
 
 def test_the_limit_of_an_instance_is_read_and_set(http, crns):
@@ -87,7 +87,7 @@ def test_workloads_are_listed_in_pages(http, bell):
     for _ in range(2):
         found += page["workloads"]
         assert page["limit"] == 2
-        page = httpx.get(http.base_url.join(page["next"]["href"]), headers=http.headers).json()
+        page = ask("GET", http.base_url.join(page["next"]["href"]), headers=http.headers).json()
         assert "previous" in page
     assert [entry["id"] for entry in found] == [batch, *made[::-1]]
     assert inside not in {entry["id"] for entry in found}
@@ -104,12 +104,12 @@ def test_a_server_stops_cleanly_and_lets_held_requests_go(tmp_path, bell):
     try:
         key = (tmp_path / "data" / "administrator.key").read_text().strip()
         headers = {"Authorization": f"apikey {key}"}
-        crn = httpx.post(f"{url}/v3/resources/search", json={}, headers=headers).json()["items"][0]["crn"]
+        crn = ask("POST", f"{url}/v3/resources/search", json={}, headers=headers).json()["items"][0]["crn"]
         headers["Service-CRN"] = crn
         with httpx.Client(base_url=f"{url}/api/v1", headers=headers) as http:
-            job_id = submit(http, bell, backend="ket_paced", shots=60_000)
+            job_id = submit(http, bell, backend="ket_paced", shots=200_000)
 
-        async def ask() -> httpx.Response:
+        async def held() -> httpx.Response:
             async with httpx.AsyncClient(headers=headers, timeout=30) as client:
                 asking = asyncio.create_task(
                     client.get(f"{url}/api/v1/jobs/{job_id}", params={"exclude_params": "true"})
@@ -120,7 +120,7 @@ def test_a_server_stops_cleanly_and_lets_held_requests_go(tmp_path, bell):
                 return await asking
 
         begun = time.monotonic()
-        answer = asyncio.run(ask())
+        answer = asyncio.run(held())
         assert answer.json()["state"]["status"] in {"Queued", "Running"}
     finally:
         status = stop_server(process)

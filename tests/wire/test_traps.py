@@ -16,7 +16,7 @@ from pathlib import Path
 import httpx
 import pytest
 from qiskit_ibm_runtime import SamplerV2
-from wire_lab import GRANT, posted, settled, submit, until
+from wire_lab import GRANT, ask, posted, settled, submit, until
 
 from ketline.client import connect
 
@@ -44,7 +44,7 @@ def test_every_trap_is_answered():
 
 def test_trap_01_the_word_experimental_keeps_the_port(server, http):
     whole = f"{server.url}/experimental/api/v1/backends"
-    assert httpx.get(whole, headers=http.headers).json() == http.get("/backends").json()
+    assert ask("GET", whole, headers=http.headers).json() == http.get("/backends").json()
 
 
 def test_trap_02_the_token_is_a_jwt_with_whole_numbers(server):
@@ -64,15 +64,15 @@ def test_trap_03_connecting_says_where_the_token_service_is(server):
 
 def test_trap_05_every_instance_can_be_chosen(server):
     headers = {"Authorization": f"Bearer {server.token()}"}
-    found = httpx.post(f"{server.url}/v3/resources/search?limit=100", json={}, headers=headers).json()[
+    found = ask("POST", f"{server.url}/v3/resources/search?limit=100", json={}, headers=headers).json()[
         "items"
     ]
     assert len(found) >= 4
     for item in found:
         assert item["doc"]["extensions"]
         assert isinstance(item["tags"], list)
-        plan = httpx.get(
-            f"{server.url}/catalog/api/v1/{item['service_plan_unique_id']}", headers=headers
+        plan = ask(
+            "GET", f"{server.url}/catalog/api/v1/{item['service_plan_unique_id']}", headers=headers
         ).json()
         assert plan["metadata"]["pricing"]["type"] in {"free", "trial", "paygo", "paid", "subscription"}
         assert plan["overview_ui"]["en"]["display_name"]
@@ -115,14 +115,14 @@ def test_trap_08_answers_have_the_status_and_fields_that_the_client_reads(http, 
     patched = http.patch(f"/sessions/{session}", json={"accepting_jobs": False})
     another = http.post("/sessions", json={"mode": "batch", "backend": "ket_manila"}).json()["id"]
     cancelled = http.delete(f"/sessions/{another}/close")
-    slow = submit(http, bell, backend="ket_paced", shots=8_000)
+    slow = submit(http, bell, backend="ket_paced", shots=20_000)
     stopped = http.post(f"/jobs/{slow}/cancel")
     for response in (tags, deleted, patched, cancelled, stopped):
         assert (response.status_code, response.content) == (204, b"")
 
 
 def test_trap_09_a_job_has_one_of_five_words_and_a_workload_its_own(http, bell):
-    job_id = submit(http, bell, backend="ket_paced", shots=8_000)
+    job_id = submit(http, bell, backend="ket_paced", shots=20_000)
     http.post(f"/jobs/{job_id}/cancel")
     assert settled(http, job_id)["state"]["status"] == "Cancelled"
     words = {job["state"]["status"] for job in http.get("/jobs").json()["jobs"]}
@@ -142,7 +142,7 @@ def test_trap_11_a_failed_job_has_an_answer_for_its_results(http):
 
 
 def test_trap_12_no_result_yet_is_204(http, bell):
-    job_id = submit(http, bell, backend="ket_paced", shots=4_000)
+    job_id = submit(http, bell, backend="ket_paced", shots=20_000)
     assert http.get(f"/jobs/{job_id}/results").status_code == 204
     http.post(f"/jobs/{job_id}/cancel")
 
@@ -258,7 +258,7 @@ def test_trap_27_a_private_result_is_read_once_and_a_cancelled_one_never(http, b
     assert http.get(f"/jobs/{private}/results").status_code == 200
     assert http.get(f"/jobs/{private}/results").status_code == 204
     assert "params" not in http.get(f"/jobs/{private}").json()
-    cancelled = submit(http, bell, backend="ket_paced", shots=8_000)
+    cancelled = submit(http, bell, backend="ket_paced", shots=20_000)
     http.post(f"/jobs/{cancelled}/cancel")
     settled(http, cancelled)
     assert http.get(f"/jobs/{cancelled}/results").status_code == 204
@@ -324,7 +324,7 @@ def test_trap_32_a_backend_has_one_configuration_in_all_instances(http, crns):
 
 def test_trap_33_slow_requests_do_not_keep_others_waiting(server, http, bell):
     """A body that arrives in drops, and questions that are held, beside quick ones."""
-    slow = submit(http, bell, backend="ket_paced", shots=8_000)
+    slow = submit(http, bell, backend="ket_paced", shots=20_000)
 
     def drops():
         for _ in range(10):
@@ -337,7 +337,7 @@ def test_trap_33_slow_requests_do_not_keep_others_waiting(server, http, bell):
         uploading.start()
         for _ in range(5):
             begun = time.perf_counter()
-            assert httpx.get(f"{server.url}/ketline/v1/health").status_code == 200
+            assert ask("GET", f"{server.url}/ketline/v1/health").status_code == 200
             assert time.perf_counter() - begun < 1
         uploading.join()
     http.post(f"/jobs/{slow}/cancel")
@@ -346,9 +346,9 @@ def test_trap_33_slow_requests_do_not_keep_others_waiting(server, http, bell):
 def test_trap_34_stale_content_types_and_empty_bodies_are_no_matter(http, bell):
     stale = {"Content-Type": "application/json"}
     assert http.get("/jobs?limit=1", headers=stale).status_code == 200
-    job_id = submit(http, bell, backend="ket_paced", shots=8_000)
+    job_id = submit(http, bell, backend="ket_paced", shots=20_000)
     assert http.post(f"/jobs/{job_id}/cancel", headers=stale).status_code == 204
-    again = submit(http, bell, backend="ket_paced", shots=8_000)
+    again = submit(http, bell, backend="ket_paced", shots=20_000)
     assert http.post(f"/jobs/{again}/cancel", content=b"not json", headers=stale).status_code == 204
 
 
@@ -422,8 +422,8 @@ def test_trap_43_the_token_service_answers_while_much_is_submitted(server, http,
         times = []
         for _ in range(10):
             begun = time.perf_counter()
-            httpx.post(
-                f"{server.url}/identity/token", data={"grant_type": GRANT, "apikey": server.key}
+            ask(
+                "POST", f"{server.url}/identity/token", data={"grant_type": GRANT, "apikey": server.key}
             ).raise_for_status()
             times.append(time.perf_counter() - begun)
     finally:
@@ -435,7 +435,7 @@ def test_trap_43_the_token_service_answers_while_much_is_submitted(server, http,
 
 
 def test_trap_44_a_held_answer_is_shorter_than_the_clients_poll(http, bell):
-    job_id = submit(http, bell, backend="ket_paced", shots=8_000)
+    job_id = submit(http, bell, backend="ket_paced", shots=20_000)
     begun = time.perf_counter()
     first = http.get(f"/jobs/{job_id}?exclude_params=true").json()
     took = time.perf_counter() - begun
@@ -468,16 +468,16 @@ def test_trap_45_several_clients_submit_at_once(http, bell):
 def test_trap_46_the_resource_controller_finds_instances_by_name(server, crns):
     headers = {"Authorization": f"Bearer {server.token()}"}
     url = f"{server.url}/v2/resource_instances"
-    found = httpx.get(url, params={"name": "lab"}, headers=headers).json()
+    found = ask("GET", url, params={"name": "lab"}, headers=headers).json()
     assert found["rows_count"] == 1
     assert found["resources"][0]["crn"] == crns["lab"]
-    assert httpx.get(url, params={"name": "none"}, headers=headers).json()["rows_count"] == 0
+    assert ask("GET", url, params={"name": "none"}, headers=headers).json()["rows_count"] == 0
 
 
 def test_trap_47_the_catalog_swallows_no_paths_of_the_api(server, http):
     assert http.get("/not-an-endpoint").json()["error"]["code"] == 9110
     assert http.get("/9f0c6a3e-3a6f-4a35-9f57-0c6ac0a3f3b1").json()["error"]["code"] == 9113
-    answer = httpx.get(f"{server.url}/catalog/api/v1/jobs", headers=http.headers)
+    answer = ask("GET", f"{server.url}/catalog/api/v1/jobs", headers=http.headers)
     assert answer.json()["error"]["code"] == 9113
 
 
