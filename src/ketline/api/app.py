@@ -24,6 +24,7 @@ from ketline.api import (
     job_details,
     jobs,
     ledger,
+    planning,
     resources,
     search,
     sessions,
@@ -47,7 +48,7 @@ from ketline.service.facade import Runtime
 NOUNS = (
     jobs, submissions, backends, instances, sessions, workloads, iam, search, catalog, resources, tags,
     versions, health, job_details, error_codes, ledger, analytics,
-    administration,
+    administration, planning,
 )  # fmt: skip
 """The files with endpoints; the first are asked most."""
 

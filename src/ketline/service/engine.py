@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from ketline.core import actions as do
 from ketline.core.actions import Action
 from ketline.core.events import Event, InstanceRegistered, QpuRegistered, TimerFired
-from ketline.core.model import Job, UsageLine
+from ketline.core.model import Job, QpuMode, UsageLine, Workload
 from ketline.core.scheduler import Scheduler
 from ketline.service import records
 from ketline.service.board import Board
@@ -51,6 +51,9 @@ class Performer(Protocol):
     def calibrate(self, qpu_id: str) -> None:
         """Calibrate a QPU."""
 
+    def paused(self, qpu_id: str, why: str) -> None:
+        """The core paused a QPU."""
+
     def billed(self, line: UsageLine) -> None:
         """A line of the ledger was decided on."""
 
@@ -66,6 +69,8 @@ class Engine:
         self.queue_lengths: Counter[str] = Counter()
         self.known_workloads: set[str] = set()
         self.performer: Performer | None = None
+        self.watchers: list[Callable[[Job | Workload], None]] = []
+        """Hear of every job that has ended and every session or batch that changed."""
         self._writer = writer
         self._loop = asyncio.get_running_loop()
         self._changes = Changes()
@@ -231,6 +236,8 @@ class Engine:
         self._changes.counts[count_key(job, record, pending=True)] -= 1
         self._changes.counts[count_key(job, record, pending=False)] += 1
         self.after_commit(("settled", job.job_id), lambda: self._doer().settled(job, record))
+        for watch in self.watchers:
+            watch(job)
 
     def _workload_changed(self, action: do.WorkloadChanged, _now: float) -> None:
         workload = action.workload
@@ -245,6 +252,8 @@ class Engine:
         if workload.closed_at is not None:
             self.known_workloads.discard(workload.workload_id)
         self.after_commit(("workload", workload.workload_id), lambda: self.board.pin_workload(view))
+        for watch in self.watchers:
+            watch(workload)
 
     def _bill(self, action: do.Bill, _now: float) -> None:
         line = action.line
@@ -264,7 +273,8 @@ class Engine:
         self._doer().billed(line)
 
     def _qpu_mode_set(self, action: do.QpuModeSet, now: float) -> None:
-        self.write_qpu_mode(action.qpu_id, "paused", action.reason.message, now)
+        self._doer().paused(action.qpu_id, action.reason.message)
+        self.write_qpu_mode(action.qpu_id, QpuMode.PAUSED.value, action.reason.message, now)
 
     def _calibrate(self, action: do.Calibrate, _now: float) -> None:
         self._doer().calibrate(action.qpu_id)

@@ -13,10 +13,16 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from ketline.config import InstanceSettings
 from ketline.core.model import JobStatus, Mode, QpuMode, Reason, Stage, WorkloadState
+
+if TYPE_CHECKING:
+    from ketline.planning.advise import Plan
+    from ketline.planning.estimate import Rates
+    from ketline.planning.workload import Workload as Described
+    from ketline.service.prospects import Asked, Estimated, JobStory, QpuQueue
 
 
 @dataclass(frozen=True, slots=True)
@@ -406,6 +412,26 @@ class Runtime(Protocol):
 
     async def set_instance_limit(self, principal: Principal, limit_seconds: float | None) -> None:
         """Change the usage limit."""
+        ...
+
+    # looking ahead
+
+    async def explain_job(self, principal: Principal, job_id: str) -> JobStory:
+        """Position, reason, story and expected times of a job; JOB_NOT_FOUND."""
+        ...
+
+    async def estimate(self, principal: Principal, asked: Asked) -> Estimated:
+        """What a job would use, before it is submitted; BACKEND_NOT_FOUND."""
+        ...
+
+    async def plan_workload(
+        self, principal: Principal, workload: Described, backend: str, replicas: int, rates: Rates
+    ) -> Plan:
+        """A workload in the three modes under the present queue; BACKEND_NOT_FOUND."""
+        ...
+
+    async def queues(self, principal: Principal, limit: int) -> Sequence[QpuQueue]:
+        """Every QPU that the principal may use, with its lanes and the first ``limit`` jobs of its queue."""
         ...
 
     # administration

@@ -8,7 +8,7 @@ import logging
 import os
 import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from ketline.service.board import Board
 from ketline.service.clock import Clock
 from ketline.service.data import DataFolder
 from ketline.service.engine import Engine
+from ketline.service.explaining import ExplainingDoor
 from ketline.service.facade import BackendView, InstanceView, Principal
 from ketline.service.governance_door import GovernanceDoor
 from ketline.service.house import House
@@ -58,7 +59,7 @@ def end_process(error: BaseException) -> None:
     os._exit(FATAL_STATUS)
 
 
-class LiveRuntime(JobDoor, WorkloadDoor, LedgerDoor, GovernanceDoor):
+class LiveRuntime(JobDoor, WorkloadDoor, LedgerDoor, GovernanceDoor, ExplainingDoor):
     """The one implementation of `ketline.service.facade.Runtime`; made by `start`."""
 
     def __init__(self, house: House, secret: bytes, lock: FolderLock) -> None:
@@ -209,11 +210,16 @@ def _check_calibration(backend: Backend, calibration_id: str | None) -> None:
 
 
 async def start(
-    settings: Settings, data_folder: Path, *, failed: Callable[[BaseException], None] = end_process
+    settings: Settings,
+    data_folder: Path,
+    *,
+    failed: Callable[[BaseException], None] = end_process,
+    worker_tasks: Mapping[str, str] = tasks.TASKS,
 ) -> LiveRuntime:
     """Start a runtime over a data folder. Workers and QPUs come up in the background; jobs wait for them.
 
-    ``failed`` is called, in a thread, when the store can't be written any more.
+    ``failed`` is called, in a thread, when the store can't be written any more. ``worker_tasks`` names the
+    functions that compute workers run.
 
     Raises:
         FolderTaken: another server works in the folder.
@@ -238,7 +244,7 @@ async def start(
         engine = Engine(Scheduler(), clock, store.writer, board)
         known_instances = Instances(settings.all_plans(), settings.server)
         workers = settings.compute.workers or min(8, max(2, os.cpu_count() or 1))
-        pool = Pool(tasks.TASKS, workers=workers, memory_bytes=settings.compute.memory_bytes)
+        pool = Pool(worker_tasks, workers=workers, memory_bytes=settings.compute.memory_bytes)
         work = Work(engine, pool, files, backends, known_instances, settings.compute, data.scratch)
         engine.performer = work
         work.machines.start()

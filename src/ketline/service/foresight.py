@@ -1,0 +1,219 @@
+"""Looks ahead for the live queue: a snapshot of the core, what is known of durations and users, forecasts.
+
+Snapshots are taken on the event loop, where the core lives; everything that takes long happens in a thread,
+on copies, one question at a time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+import sqlalchemy as sa
+
+from ketline.core.model import Job, Mode, Workload, WorkloadState
+from ketline.core.scheduler import Scheduler
+from ketline.planning.advise import Plan, plan
+from ketline.planning.durations import DurationModel, Part
+from ketline.planning.estimate import Rates
+from ketline.planning.forecast import Forecast, Forecaster
+from ketline.planning.history import History
+from ketline.planning.replica import Present
+from ketline.planning.situations import live
+from ketline.planning.trace import Trace, TraceJob, TraceWorkload, of_job, of_workload
+from ketline.planning.workload import Workload as Described
+from ketline.service import traces
+from ketline.service.house import House
+from ketline.service.prospects import Expected, Outlook
+
+SNAPSHOT_SECONDS = 1.0
+"""For how long a snapshot, and the forecasts from it, answer further questions."""
+PAST_SECONDS = 86_400.0
+PAST_JOBS = 5_000
+REMEMBERED = 2_000
+PLAN_JOBS = 3_000
+"""Jobs that all replicas of a plan may play together, in each mode."""
+
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The core as it was at one time, never changed again."""
+
+    scheduler: Scheduler
+    present: Present
+    taken_at: float
+
+
+class Foresight:
+    """Answers questions about the future of one live server."""
+
+    def __init__(self, house: House) -> None:
+        self._house = house
+        self._forecaster = Forecaster(DurationModel(), History(memory_seconds=PAST_SECONDS))
+        self._news: deque[TraceJob | TraceWorkload | Job] = deque()
+        self._modes: dict[str, Mode] = {}
+        self._lock = asyncio.Lock()
+        self._snapshot: Snapshot | None = None
+        self._outlooks: dict[str, Outlook] = {}
+        self._made: OrderedDict[str, Forecast] = OrderedDict()
+        self._taught = False
+
+    def watch(self, noun: Job | Workload) -> None:
+        """Hear of a job that has ended or a workload that changed."""
+        if isinstance(noun, Workload):
+            self._modes[noun.workload_id] = noun.mode
+            if noun.state is WorkloadState.CLOSED:
+                self._modes.pop(noun.workload_id, None)
+                self._news.append(of_workload(noun))
+            return
+        self._news.append(of_job(noun, self._modes.get(noun.workload_id or "", Mode.JOB)))
+        self._news.append(noun)
+
+    async def outlook(self, job_id: str) -> Outlook:
+        """Where an unfinished job stands and what is expected; KeyError when it has ended meanwhile."""
+        async with self._lock:
+            await self._learn_past()
+            snapshot = self._fresh(job_id)
+            known = self._outlooks.get(job_id)
+            if known is None:
+                known = await asyncio.to_thread(self._look, snapshot, job_id)
+                self._outlooks[job_id] = known
+            return known
+
+    async def expected(self, program: str, qpu_id: str, estimate_seconds: float) -> Expected:
+        """QPU seconds of a job, corrected by what this QPU's jobs of the program really took."""
+        async with self._lock:
+            await self._learn_past()
+            return await asyncio.to_thread(self._expect, program, qpu_id, estimate_seconds)
+
+    async def look(self, question: Callable[[Scheduler], T]) -> T:
+        """The answer to a question about the present, from a snapshot."""
+        async with self._lock:
+            return await asyncio.to_thread(question, self._fresh().scheduler)
+
+    async def plan(
+        self, workload: Described, instance_id: str, user_id: str, qpu_id: str, replicas: int, rates: Rates
+    ) -> Plan:
+        """The three modes for a workload under the present queue."""
+        async with self._lock:
+            await self._learn_past()
+            snapshot = self._fresh()
+
+            def work() -> Plan:
+                self._take_in_news()
+                forecaster = self._forecaster
+                situation = live(
+                    snapshot.scheduler,
+                    snapshot.present,
+                    forecaster.model,
+                    forecaster.history,
+                    snapshot.taken_at,
+                )
+                jobs = len(snapshot.scheduler.jobs) + workload.jobs
+                affordable = max(1, min(replicas, PLAN_JOBS // jobs))
+                return plan(
+                    workload,
+                    situation,
+                    instance_id,
+                    qpu_id,
+                    user_id=user_id,
+                    replicas=affordable,
+                    rates=rates,
+                )
+
+            return await asyncio.to_thread(work)
+
+    def _fresh(self, job_id: str | None = None) -> Snapshot:
+        """A snapshot that isn't too old, and knows the job."""
+        engine, now = self._house.engine, self._house.clock.now()
+        known = self._snapshot
+        stale = known is None or now - known.taken_at > SNAPSHOT_SECONDS
+        if known is None or stale or (job_id is not None and job_id not in known.scheduler.jobs):
+            scheduler = engine.scheduler
+            # when a calibration began isn't written down: half of it is left on average
+            calibrating = {
+                qpu_id: now - spec.calibration_seconds / 2
+                for qpu_id, spec in scheduler.qpus.items()
+                if scheduler.calibrating(qpu_id)
+            }
+            known = self._snapshot = Snapshot(scheduler.copy(), Present(calibrating), now)
+            self._outlooks.clear()
+        return known
+
+    # ------------------------------------------------------------------ in a thread, one at a time
+
+    def _look(self, snapshot: Snapshot, job_id: str) -> Outlook:
+        self._take_in_news()
+        explanation = snapshot.scheduler.explain(job_id)
+        plain = self._forecaster.forecast(
+            snapshot.scheduler, [job_id], snapshot.taken_at, present=snapshot.present
+        )[job_id]
+        self._made.setdefault(job_id, plain)
+        while len(self._made) > REMEMBERED:
+            self._made.popitem(last=False)
+        return Outlook(explanation, self._forecaster.corrected(plain), snapshot.taken_at)
+
+    def _expect(self, program: str, qpu_id: str, estimate_seconds: float) -> Expected:
+        self._take_in_news()
+        known = self._forecaster.model.predict(Part.QPU, program, qpu_id, estimate_seconds)
+        return Expected(known.quantile(0.05), known.quantile(0.5), known.quantile(0.95))
+
+    def _take_in_news(self) -> None:
+        while self._news:
+            item = self._news.popleft()
+            if isinstance(item, TraceJob):
+                self._teach(item)
+            elif isinstance(item, TraceWorkload):
+                self._forecaster.history.add(Trace([], [item]))
+            else:
+                made = self._made.pop(item.job_id, None)
+                if made is not None:
+                    self._forecaster.learn(made, item)
+
+    def _teach(self, row: TraceJob) -> None:
+        self._forecaster.history.add(Trace([row]))
+        recorded = row.recorded
+        if recorded is None or recorded.ready_at is None:
+            return
+        completed = row.outcome == "completed"
+        self._forecaster.model.observe(
+            row.program,
+            row.qpu,
+            estimate_seconds=row.estimate_seconds,
+            prepare_seconds=row.prepare_seconds,
+            qpu_seconds=row.qpu_seconds if completed else None,
+            finalize_seconds=row.finalize_seconds if completed else None,
+        )
+
+    async def _learn_past(self) -> None:
+        """Once: take in what the last day's jobs took, before those that this process heard of itself."""
+        if self._taught:
+            return
+        self._taught = True
+        heard = {item.job_id for item in self._news if isinstance(item, TraceJob)}
+        since = self._house.clock.now() - PAST_SECONDS
+
+        def read(connection: sa.Connection) -> Trace:
+            return traces.read(connection, since, newest=PAST_JOBS)
+
+        past = await self._house.store.read(read)
+        unclosed = self._house.engine.scheduler.workloads
+
+        def teach() -> None:
+            for row in past.jobs:
+                if row.job_id not in heard:
+                    self._teach(row)
+            closed = [row for row in past.workloads if row.workload_id not in unclosed and _closed(row)]
+            self._forecaster.history.add(Trace([], closed))
+
+        await asyncio.to_thread(teach)
+
+
+def _closed(row: TraceWorkload) -> bool:
+    return row.recorded is not None and row.recorded.finished_at is not None

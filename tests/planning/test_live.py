@@ -1,0 +1,198 @@
+"""Explanations, estimates, plans and queues of a real server, over its REST interface."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from qiskit import QuantumCircuit
+from qiskit_ibm_runtime import RuntimeEncoder
+
+CONFIG = """
+[[instances]]
+name = "lab"
+[[instances]]
+name = "small"
+limit_seconds = 3
+max_pending_jobs = 2
+[[instances]]
+name = "others"
+[[qpus]]
+name = "ket_slow"
+device = "manila"
+pace = 1.0
+seed = 1
+lanes = 2
+[money]
+currency = "EUR"
+[[money.rates]]
+per_second = 2.0
+"""
+
+
+class Server:
+    """A running server and its administrator."""
+
+    def __init__(self, url: str, data: Path) -> None:
+        self.url, self.data = url, data
+        key = (data / "administrator.key").read_text().strip()
+        grant = "urn:ibm:params:oauth:grant-type:apikey"
+        answer = httpx.post(f"{url}/identity/token", data={"grant_type": grant, "apikey": key})
+        self._token = answer.json()["access_token"]
+        found = httpx.get(
+            f"{url}/ketline/v1/instances", headers={"Authorization": f"Bearer {self._token}"}
+        ).json()
+        self._crns = {item["name"]: item["crn"] for item in found["instances"]}
+
+    def inside(self, instance: str) -> httpx.Client:
+        headers = {"Authorization": f"Bearer {self._token}", "Service-CRN": self._crns[instance]}
+        return httpx.Client(base_url=self.url, headers=headers, timeout=30)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("live")
+    (folder / "ketline.toml").write_text(CONFIG)
+    command = [
+        sys.executable,
+        "-m",
+        "ketline.cli.main",
+        "serve",
+        "--data",
+        str(folder / "data"),
+        "--port",
+        "0",
+    ]
+    process = subprocess.Popen(
+        [*command, "--config", str(folder / "ketline.toml")],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=dict(os.environ),
+    )
+    assert process.stdout is not None
+    try:
+        line = next(line for line in process.stdout if "http://" in line)
+        yield Server("http://" + line.split("http://", 1)[1].split()[0], folder / "data")
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(20)
+        process.stdout.close()
+
+
+def submission(shots: int) -> str:
+
+    circuit = QuantumCircuit(5, 1)
+    circuit.x(0)
+    circuit.measure(0, 0)
+    params = {"pubs": [[circuit, [], shots]], "options": {}, "version": 2, "support_qiskit": True}
+    return json.dumps({"program_id": "sampler", "backend": "ket_slow", "params": params}, cls=RuntimeEncoder)
+
+
+def submit(client: httpx.Client, shots: int = 10_000) -> str:
+    answer = client.post("/api/v1/jobs", content=submission(shots))
+    assert answer.status_code == 200, answer.text
+    return str(answer.json()["id"])
+
+
+@pytest.fixture(scope="module")
+def queue(server: Server) -> list[str]:
+    """Five jobs of several seconds each on a QPU with two lanes."""
+    with server.inside("lab") as client:
+        return [submit(client) for _ in range(5)]
+
+
+def explain(client: httpx.Client, job_id: str) -> dict[str, Any]:
+    answer = client.get(f"/ketline/v1/jobs/{job_id}/explain")
+    assert answer.status_code == 200, answer.text
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+def test_a_waiting_job_is_explained_from_one_snapshot(server: Server, queue: list[str]) -> None:
+    with server.inside("lab") as client:
+        told = explain(client, queue[-1])
+    assert told["status"] == "queued"
+    assert told["position"] == told["position_own"] == told["queue_length"]
+    assert told["reason"]["why"] == "lanes_busy"
+    assert told["story"][0]["what"] == "submitted"
+    start = told["start"]
+    assert start["coverage"] == 0.9
+    assert told["as_of"] <= start["earliest"] <= start["median"] <= start["latest"]
+    assert start["median"] <= told["finish"]["median"]
+
+
+def test_another_instances_job_is_not_found(server: Server, queue: list[str]) -> None:
+    with server.inside("others") as client:
+        answer = client.get(f"/ketline/v1/jobs/{queue[0]}/explain")
+    assert answer.status_code == 404
+
+
+def test_the_queue_shows_lanes_and_reasons(server: Server, queue: list[str]) -> None:
+    with server.inside("lab") as client:
+        (qpu,) = client.get("/ketline/v1/queue", params={"limit": 2}).json()["qpus"]
+        assert client.get("/ketline/v1/queue", params={"limit": 0}).status_code == 400
+    assert (qpu["backend"], qpu["mode"], qpu["lanes"], qpu["calibrating"]) == ("ket_slow", "online", 2, False)
+    assert len(qpu["running"]) == 2
+    assert len(qpu["queued"]) <= 2
+    assert all(job["id"] in queue and job["reason"] for job in (*qpu["running"], *qpu["queued"]))
+
+
+def test_a_plan_is_made_under_the_present_queue(server: Server, queue: list[str]) -> None:
+    workload = {"jobs": 3, "qpu_seconds": 2, "iterative": True, "think_seconds": 1}
+    with server.inside("lab") as client:
+        found = client.post(
+            "/ketline/v1/plan", json={"backend": "ket_slow", "workload": workload, "replicas": 3}
+        ).json()
+        refused = client.post(
+            "/ketline/v1/plan", json={"backend": "ket_slow", "workload": {**workload, "jobs": 0}}
+        )
+    assert {mode["mode"] for mode in found["modes"]} == {"job", "batch", "session"}
+    assert found["advised"] in {"job", "batch", "session"}
+    assert found["reasons"]
+    assert all(
+        mode["cost"]["median"] == pytest.approx(2 * mode["usage_seconds"]["median"])
+        for mode in found["modes"]
+    )
+    assert len(found["pictures"]) == 3
+    assert refused.status_code == 400
+    assert "jobs" in refused.json()["errors"][0]["message"]
+
+
+def test_usage_is_estimated_with_cost_and_limits(server: Server) -> None:
+    asked = {"backend": "ket_slow", "executions": 4096, "rep_delay_seconds": 0.00025}
+    with server.inside("small") as client:
+        found = client.post("/ketline/v1/estimate", json=asked).json()
+        wrong = client.post("/ketline/v1/estimate", json={**asked, "circuits": 3})
+        unknown = client.post("/ketline/v1/estimate", json={**asked, "backend": "ket_none"})
+    assert found["formula_seconds"] == pytest.approx(3.4336)
+    assert sum(found["breakdown"].values()) == pytest.approx(3.4336)
+    assert found["cost"] == {"amount": pytest.approx(6.8672), "currency": "EUR", "per_second": 2.0}
+    assert "limit_seconds" in [hit["limit"] for hit in found["limits"]]
+    assert wrong.status_code == 400
+    assert unknown.status_code == 404
+
+
+def test_a_job_that_has_ended_tells_its_story(server: Server) -> None:
+    with server.inside("others") as client:
+        job_id = submit(client, shots=100)
+        client.post(f"/api/v1/jobs/{job_id}/cancel")
+        deadline = time.monotonic() + 20
+        while (told := explain(client, job_id))["status"] != "cancelled":
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+    assert told["start"] is None
+    assert told["position"] is None
+    assert told["reason"]["why"] == "ended"
+    times = [datetime.fromisoformat(entry["at"]) for entry in told["story"]]
+    assert times == sorted(times)
+    assert told["story"][-1]["what"] == "cancelled"
