@@ -123,7 +123,8 @@ class Engine:
             self._item(unit, ready, shots, simulation.rng)
             for ready, shots in zip(items, simulation.shots, strict=True)
         ]
-        started.outcome = Outcome(outcomes, clock.all_spans())
+        approximations = [ready.approximation for ready in items if ready.approximation]
+        started.outcome = Outcome(outcomes, clock.all_spans(), approximations)
 
     def _item(
         self, unit: WorkUnit, ready: ReadyItem, shots: Shots, rng: np.random.Generator

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,11 +11,13 @@ from qiskit.circuit import ControlFlowOp
 
 from ketline.errors import INVALID_REQUEST, NOT_EMULATED
 from ketline.qpus.binding import columns, flatten
+from ketline.qpus.frames import Frames, frames
 from ketline.qpus.idle import detunings, padded, turns
-from ketline.qpus.methods import Method, choose, clifford
-from ketline.qpus.noise import DeviceNoise, Kind, given_model
+from ketline.qpus.methods import PATIENCE_SECONDS, Method, Suited, choose, frame_method, suited
+from ketline.qpus.noise import DeviceNoise, given_model
 from ketline.qpus.reduce import Reduced, reduce, registers
 from ketline.qpus.schedule import Durations, Schedule, schedule
+from ketline.qpus.sources import GivenNoise, NoiseSource, RecordedNoise
 from ketline.units.errors import JobError
 
 if TYPE_CHECKING:
@@ -26,47 +28,22 @@ if TYPE_CHECKING:
     from ketline.units.work import WorkItem, WorkUnit
 
 
-class NoiseSource(Protocol):
-    """Where circuits on the same qubits get their noise from."""
+def _unread(uses: set[tuple[str, tuple[int, ...]]]) -> set[tuple[str, tuple[int, ...]]]:
+    return {use for use in uses if use[0] != "measure"}
 
-    @property
-    def kind(self) -> Kind:
-        """What the noise is made of."""
-        ...
 
-    def model(self, channels: bool) -> NoiseModel | None:
-        """The noise, errors as one channel each or as terms (`DeviceNoise.model`)."""
-        ...
+TWIRLED = (
+    "noise that isn't made of Paulis was replaced by its Pauli twirl, so that the stabiliser method takes it"
+)
+_FORBIDDEN = "Or allow approximations: with its noise twirled to Paulis, the stabiliser method takes it."
 
 
 @dataclass(frozen=True, slots=True)
-class GivenNoise:
-    """Noise that a user gave, or none."""
+class Limits:
+    """What simulating may take, and whether it has to be exact."""
 
-    given: NoiseModel | None
-    kind: Kind
-
-    def model(self, channels: bool) -> NoiseModel | None:
-        """The noise as it was given."""
-        return self.given
-
-
-class RecordedNoise:
-    """Noise of the device for everything that circuits on the same qubits use."""
-
-    def __init__(
-        self, device: DeviceNoise, qubits: tuple[int, ...], uses: set[tuple[str, tuple[int, ...]]]
-    ) -> None:
-        self._device, self._qubits, self._uses = device, qubits, uses
-        self.kind: Kind = device.kind(uses)
-
-    def model(self, channels: bool) -> NoiseModel:
-        """The noise, errors as one channel each or as terms."""
-        return self._device.model(self._uses, self._qubits, channels)
-
-
-def _unread(uses: set[tuple[str, tuple[int, ...]]]) -> set[tuple[str, tuple[int, ...]]]:
-    return {use for use in uses if use[0] != "measure"}
+    memory_bytes: int
+    allow_approximation: bool
 
 
 @dataclass(slots=True)
@@ -103,6 +80,7 @@ class ReadyItem(TimedItem):
     values: dict[Parameter, NDArray[np.float64]]
     source: NoiseSource
     method: Method
+    approximation: str = ""
 
     @property
     def rows(self) -> int:
@@ -118,6 +96,10 @@ class ReadyItem(TimedItem):
     def simulation_seconds(self) -> float:
         """Estimate of what simulating it takes."""
         return self.method.seconds(self.rows, self.row_shots)
+
+    def frames(self) -> Frames:
+        """The circuit with its noise in the language of Pauli frames."""
+        return frames(self.reduced.circuit, self.source, self.source.turning(self.reduced.slow))
 
     def model(self) -> NoiseModel | None:
         """The noise in the form that suits the method."""
@@ -174,8 +156,9 @@ class Workbench:
             for part in timed
         ]  # fmt: skip
         sources = self._sources(unit, reduced)
+        limits = Limits(memory_bytes, unit.allow_approximation)
         return [
-            self._ready(number, part, small, sources[small.qubits], memory_bytes, rng)
+            self._ready(number, part, small, sources[small.qubits], limits, rng)
             for number, (part, small) in enumerate(zip(timed, reduced, strict=True))
         ]
 
@@ -198,25 +181,47 @@ class Workbench:
         }
 
     def _ready(
-        self, number: int, timed: TimedItem, reduced: Reduced, source: NoiseSource, memory_bytes: int,
+        self, number: int, timed: TimedItem, reduced: Reduced, source: NoiseSource, limits: Limits,
         rng: np.random.Generator,
     ) -> ReadyItem:  # fmt: skip
         item = timed.item
         index = columns(item.circuit)
         values = np.asarray(item.parameter_values, dtype=np.float64)
         repeats = detunings(timed.sets, item.shots) if reduced.slow else 1
-        quarter = len(reduced.qubits) > 4 and clifford(reduced.circuit, values, index)
-        method = choose(
-            f"the circuit of item {number}", reduced, source.kind, quarter, -(-item.shots // repeats),
-            memory_bytes,
-        )  # fmt: skip
         flat = flatten(reduced.circuit, values, index) if index else {}
-        if reduced.slow and self.noise is not None:
+        method, approximation = self._method(
+            f"the circuit of item {number}", reduced, source, suited(reduced, flat),
+            (timed.sets * repeats, -(-item.shots // repeats)), limits,
+        )  # fmt: skip
+        if method.name == "pauli_frames":
+            repeats = 1
+        elif reduced.slow and self.noise is not None:
             flat = {parameter: np.repeat(column, repeats) for parameter, column in flat.items()}
             flat.update(turns(reduced.slow, timed.sets * repeats, self.noise, rng))
         return ReadyItem(
-            item, timed.registers, timed.schedule, timed.shot_seconds, reduced, repeats, flat, source, method
-        )
+            item, timed.registers, timed.schedule, timed.shot_seconds, reduced, repeats, flat, source,
+            method, approximation and f"item {number}: {approximation}",
+        )  # fmt: skip
+
+    def _method(
+        self, where: str, reduced: Reduced, source: NoiseSource, fits: Suited, size: tuple[int, int],
+        limits: Limits,
+    ) -> tuple[Method, str]:  # fmt: skip
+        """The exact method, or an approximate one where that is allowed and the exact one is out of reach."""
+        rows, shots = size
+        try:
+            exact = choose(where, reduced, source.kind, fits, shots, limits.memory_bytes)
+        except JobError as error:
+            if not fits.frames:
+                raise
+            if not limits.allow_approximation:
+                raise JobError(error.code, error.message, f"{error.solution} {_FORBIDDEN}") from error
+            return frame_method(reduced), TWIRLED
+        quick = frame_method(reduced)
+        slow = exact.seconds(rows, shots) > max(PATIENCE_SECONDS, quick.seconds(rows, shots))
+        if fits.frames and limits.allow_approximation and slow and exact.name != "pauli_frames":
+            return quick, TWIRLED
+        return exact, ""
 
     def timed(self, unit: WorkUnit) -> list[TimedItem]:
         """All items of a unit with their times, without making them ready for simulation.

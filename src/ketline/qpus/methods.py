@@ -7,13 +7,16 @@ and refuse what would never end.
 
 from __future__ import annotations
 
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from qiskit.circuit import ControlFlowOp, ParameterExpression
 
 from ketline.errors import CANNOT_SIMULATE
+from ketline.qpus.frames import GATES, QUARTERS
 from ketline.units.errors import JobError
 
 if TYPE_CHECKING:
@@ -22,18 +25,30 @@ if TYPE_CHECKING:
     from ketline.qpus.noise import Kind
     from ketline.qpus.reduce import Reduced
 
-Name = Literal["none", "density_matrix", "statevector", "stabilizer", "matrix_product_state"]
+Name = Literal["none", "density_matrix", "statevector", "stabilizer", "matrix_product_state", "pauli_frames"]
 
 MAX_SECONDS = 10_800.0
 """What one job may take on the emulator by its estimate; no plan's jobs may take longer."""
 
-_CLIFFORD = frozenset({"x", "y", "z", "h", "s", "sdg", "sx", "sxdg", "cx", "cy", "cz", "swap", "ecr", "id"})
-_AT_ANY_QUARTER = frozenset({"rz"})
+PATIENCE_SECONDS = 10.0
+"""What an exact simulation may take before an approximate one, where that is allowed, is taken instead."""
+
+_AER_ROTATIONS = frozenset({"rz"})
 _ASIDE = frozenset({"measure", "reset", "barrier", "delay"})
 _COMPLEX_BYTES = 16
 _MAX_DENSITY_QUBITS = 13
 _MAX_BOND = 1024
+_FEW_QUBITS = 4
+_QUARTER_TOLERANCE = 1e-9
 _SHOT_SECONDS = 1e-4
+
+
+@dataclass(frozen=True, slots=True)
+class Suited:
+    """Methods for Clifford circuits that take a circuit: Aer's stabiliser, Pauli frames."""
+
+    stabilizer: bool
+    frames: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,34 +69,59 @@ class Method:
         return sets * (self.seconds_a_set + shots * self.seconds_a_shot)
 
 
-def clifford(circuit: QuantumCircuit, values: np.ndarray[Any, Any], index: dict[Any, int]) -> bool:
-    """Whether every set of parameter values makes the circuit one that Aer's stabiliser method takes.
+def clifford(
+    circuit: QuantumCircuit,
+    values: Mapping[Any, NDArray[np.float64]],
+    rotations: Container[str],
+    aside: Container[Any] = (),
+) -> bool:
+    """Whether every set of parameter values makes a circuit of Clifford gates.
 
     Args:
-        circuit: the circuit.
-        values: parameter values, shape ``(n_sets, n_parameters)``.
-        index: the column of each parameter.
+        circuit: the circuit, its gates with numbers or plain parameters (`binding.flatten`).
+        values: the values of each parameter, one a set.
+        rotations: the rotations that are taken where they are by quarter turns.
+        aside: parameters that aren't looked at.
     """
     for instruction in circuit.data:
         operation = instruction.operation
         if isinstance(operation, ControlFlowOp):
-            if not all(clifford(block, values, index) for block in operation.blocks):
+            if not all(clifford(block, values, rotations, aside) for block in operation.blocks):
                 return False
             continue
-        if operation.name in _CLIFFORD or operation.name in _ASIDE:
+        if operation.name in GATES or operation.name in _ASIDE:
             continue
-        if operation.name not in _AT_ANY_QUARTER:
+        if operation.name not in rotations:
             return False
         angle = operation.params[0]
         if isinstance(angle, ParameterExpression):
-            if angle not in index:
+            if angle in aside:
+                continue
+            if angle not in values:
                 return False
-            turns = values[:, index[angle]] / (np.pi / 2)
+            turns = values[angle] / (np.pi / 2)
         else:
             turns = np.asarray([float(angle) / (np.pi / 2)])
-        if np.any(np.abs(turns - np.round(turns)) > 1e-9):
+        if np.any(np.abs(turns - np.round(turns)) > _QUARTER_TOLERANCE):
             return False
     return True
+
+
+def suited(reduced: Reduced, values: Mapping[Any, NDArray[np.float64]]) -> Suited:
+    """Which of the methods for Clifford circuits a circuit suits; few qubits don't need them."""
+    if len(reduced.qubits) <= _FEW_QUBITS:
+        return Suited(False, False)
+    small = reduced.circuit
+    return Suited(
+        stabilizer=clifford(small, values, _AER_ROTATIONS),
+        frames=not reduced.dynamic and clifford(small, values, QUARTERS, reduced.slow),
+    )
+
+
+def frame_method(reduced: Reduced) -> Method:
+    """What Pauli frames cost."""
+    gates = max(reduced.gates, 1)
+    return Method("pauli_frames", 1e-3 + gates * 5e-6, gates * 1e-8, 1e6 + 64.0 * gates)
 
 
 def bond(reduced: Reduced) -> int:
@@ -97,7 +137,7 @@ def bond(reduced: Reduced) -> int:
     return int(2 ** min(int(exponents.max(initial=0)), 60))
 
 
-def candidates(reduced: Reduced, kind: Kind, is_clifford: bool) -> list[Method]:
+def candidates(reduced: Reduced, kind: Kind, fits: Suited) -> list[Method]:
     """All methods that give the exact distribution, whatever they cost."""
     n, gates = len(reduced.qubits), max(reduced.gates, 1)
     size = 2.0**n
@@ -117,7 +157,9 @@ def candidates(reduced: Reduced, kind: Kind, is_clifford: bool) -> list[Method]:
             found.append(Method("density_matrix", gates * superop_seconds, 2e-7 * n, memory))
         else:
             found.append(Method("density_matrix", 5e-5, _SHOT_SECONDS + gates * superop_seconds, memory))
-    if is_clifford and kind != "kraus":
+    if fits.frames and kind in ("none", "pauli") and not reduced.slow:
+        found.append(frame_method(reduced))
+    if fits.stabilizer and kind != "kraus":
         tableau = 4.0 * n * n
         gate_seconds = 7e-6 if noisy else 1.5e-6
         found.append(
@@ -137,16 +179,14 @@ def candidates(reduced: Reduced, kind: Kind, is_clifford: bool) -> list[Method]:
     return found
 
 
-def choose(
-    where: str, reduced: Reduced, kind: Kind, is_clifford: bool, shots: int, memory_bytes: int
-) -> Method:
+def choose(where: str, reduced: Reduced, kind: Kind, fits: Suited, shots: int, memory_bytes: int) -> Method:
     """The cheapest method that fits into the memory.
 
     Args:
         where: how a message names the circuit.
         reduced: the circuit on what it touches.
         kind: what its noise is.
-        is_clifford: what `clifford` says of it.
+        fits: what `suited` says of it.
         shots: shots of one parameter set.
         memory_bytes: the memory there is.
 
@@ -155,7 +195,7 @@ def choose(
     """
     if not reduced.qubits or not any(name == "measure" for name, _ in reduced.uses):
         return Method("none", 0.0, 0.0, 0.0)
-    every = candidates(reduced, kind, is_clifford)
+    every = candidates(reduced, kind, fits)
     fitting = [method for method in every if method.memory_bytes <= memory_bytes]
     if not fitting:
         least = min(every, key=lambda method: method.memory_bytes)

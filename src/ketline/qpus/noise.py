@@ -45,6 +45,7 @@ class DeviceNoise:
         self._dt = device.dt_seconds or 1e-9
         self._errors: OrderedDict[tuple[str, tuple[int, ...]], QuantumError | None] = OrderedDict()
         self._readout: dict[int, ReadoutError | None] = {}
+        self.twirls: dict[tuple[str, tuple[int, ...]], NDArray[np.float64] | None] = {}
         self._channels: OrderedDict[tuple[str, tuple[int, ...]], QuantumError | None] = OrderedDict()
         self._models: OrderedDict[Any, NoiseModel] = OrderedDict()
 
@@ -269,6 +270,32 @@ def given_model(wire: Mapping[str, Any], qubits: tuple[int, ...]) -> tuple[Noise
             "Send NoiseModel.to_dict() as simulator.noise_model.",
         ) from error
     return model, _kind_of(names)
+
+
+class GivenErrors:
+    """The errors of a noise model by instruction and qubits, those for all qubits where none is special."""
+
+    def __init__(self, model: NoiseModel) -> None:
+        self._errors: dict[tuple[str, tuple[int, ...] | None], QuantumError] = {}
+        self._readout: dict[int | None, NDArray[np.float64]] = {}
+        for entry in model.to_dict()["errors"]:
+            places: list[Any] = (
+                [tuple(place) for place in entry["gate_qubits"]] if "gate_qubits" in entry else [None]
+            )
+            for place in places:
+                if entry["type"] == "roerror":
+                    self._readout[None if place is None else place[0]] = np.asarray(entry["probabilities"])
+                else:
+                    for name in entry["operations"]:
+                        self._errors[name, place] = QuantumError.from_dict(entry)
+
+    def error(self, name: str, where: tuple[int, ...]) -> QuantumError | None:
+        """What follows an instruction on the circuit's qubits."""
+        return self._errors.get((name, where), self._errors.get((name, None)))
+
+    def readout(self, qubit: int) -> NDArray[np.float64] | None:
+        """Readout probabilities ``[true, read]`` of one of the circuit's qubits."""
+        return self._readout.get(qubit, self._readout.get(None))
 
 
 def _kind_of(names: Iterable[str]) -> Kind:

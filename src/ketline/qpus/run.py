@@ -17,6 +17,7 @@ from ketline.units.errors import JobError
 from ketline.units.work import Span
 
 if TYPE_CHECKING:
+    from ketline.qpus.frames import Frames
     from ketline.qpus.items import ReadyItem
 
 PIECE_SECONDS = 0.25
@@ -124,6 +125,7 @@ class Simulation:
             for ready in items
         ]
         self.rng = np.random.default_rng(seed)
+        self._translated: dict[int, Frames] = {}
         self._memory_bytes = memory_bytes
         self._name = name
 
@@ -136,6 +138,10 @@ class Simulation:
         """
         ready = self.items[group[0].number]
         if ready.method.name == "none":
+            return
+        if ready.method.name == "pauli_frames":
+            for piece in group:
+                self._frames(piece)
             return
         circuits, binds = [], []
         for piece in group:
@@ -171,6 +177,19 @@ class Simulation:
                 taken = self.shots[piece.number]
                 taken.add(self._place(piece, offset), counts, self.rng, spill=not own.values)
                 at += 1
+
+    def _frames(self, piece: Piece) -> None:
+        """Sample one piece by Pauli frames."""
+        ready = self.items[piece.number]
+        translated = self._translated.get(piece.number)
+        if translated is None:
+            translated = self._translated[piece.number] = ready.frames()
+        taken = self.shots[piece.number]
+        for row in range(piece.first, piece.last) if ready.values else (None,):
+            values = {} if row is None else {key: float(column[row]) for key, column in ready.values.items()}
+            bits = translated.sample(values, piece.shots, int(self.rng.integers(2**62)))
+            place = taken.next_open(piece.first) if row is None else row
+            taken.add_rows(place, bits, np.arange(piece.shots), spill=row is None)
 
     def _place(self, piece: Piece, offset: int) -> int:
         """The set that takes the next shots; without parameters all sets are one long row of shots."""
