@@ -279,12 +279,20 @@ def test_f09_t16_a_cost_limit_closes_the_active_session_or_batch(mode: Mode) -> 
 
 
 def test_f09_by_policy_running_jobs_finish() -> None:
-    c = a_centre()
-    c.instance("x", limit_seconds=30.0, limit_stops_running=False, window_seconds=None)
-    job = c.submit("a", instance="x", prep=0, run=100)
+    c = a_centre(lanes=2)
+    c.instance(
+        "x", limit_seconds=30.0, limit_stops_running=True, limit_lets_finish=True, window_seconds=None
+    )
+    session = c.open("s", instance="x")
+    for name in "abc":
+        c.submit(name, to="s", instance="x", prep=0, run=50)
+    c.until(31)
+    assert session.state is WorkloadState.PENDING_CLOSED
+    assert c.status("c") is JobStatus.CANCELLED
     c.drain()
-    assert (job.status, job.billed_seconds) == (JobStatus.COMPLETED, 100)
-    assert c.submit("b", instance="x").status is JobStatus.QUEUED
+    assert c.status("a") is c.status("b") is JobStatus.COMPLETED
+    assert (session.state, session.usage_seconds) == (WorkloadState.CLOSED, 100)
+    assert c.submit("d", instance="x").status is JobStatus.QUEUED
 
 
 def test_a_limit_lowered_below_what_is_used_holds_at_once() -> None:

@@ -75,11 +75,11 @@ def _check_busy(c: Centre, qpu: Qpu, holder: Group | None) -> None:
             _hold(qpu.pool.next_single(accept) is None, f"{name}: a lane is free and a job waits")
     if holder is not None and enters(holder) and not owns(holder):
         _hold(holder.queued or holder.running, f"{name}: drains for a session without jobs")
-        _hold(not (holder.running and drained(qpu, holder)) or not open_to(
-            qpu, holder.noun.instance_id, c.now), f"{name}: drained, and its session isn't active")  # fmt: skip
+        ready = holder.running and drained(qpu, holder) and open_to(qpu, holder.noun.instance_id, c.now)
+        _hold(not ready, f"{name}: drained, and its session isn't active")
     if not qpu.locked and not qpu.calibrating:
-        ready = next_ready(qpu, holder, c.now)
-        _hold(ready is None, f"{name}: the QPU is idle and {ready and ready.job_id} is ready")
+        job = next_ready(qpu, holder, c.now)
+        _hold(job is None, f"{name}: the QPU is idle and {job and job.job_id} is ready")
 
 
 def _check_jobs(c: Centre) -> None:

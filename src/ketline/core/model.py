@@ -116,7 +116,8 @@ class InstanceSpec:
 
     ``allocation_seconds`` is the weight in fair share (None: the plan's ``virtual_allocation_seconds``).
     ``limit_seconds`` caps usage (None: no cap); ``limit_stops_running`` makes it a cost limit, which stops
-    what runs (``modes.md`` C6) instead of only holding pending work. ``window_seconds`` is the rolling
+    what runs (``modes.md`` C6) instead of only holding pending work; with ``limit_lets_finish`` running jobs
+    finish, and only their session or batch closes. ``window_seconds`` is the rolling
     window of usage (None: everything since creation counts). ``account_id`` is the level above, with its
     own allocation when the account has one.
     """
@@ -139,6 +140,7 @@ class InstanceSpec:
     max_pending_jobs: int | None = None
     archived: bool = False
     qpus: frozenset[str] | None = None
+    limit_lets_finish: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -173,10 +173,10 @@ def _stop_running(c: Centre, instance_id: str, limit: float, now: float) -> None
     """A cost limit is reached: what runs is stopped and billed, active sessions and batches close (T16).
 
     Jobs that only wait in the normal queue stay queued until the limit is raised; jobs whose result is
-    being finalized have used all they will, and finish.
+    being finalized have used all they will, and finish. By policy all running ones finish.
     """
     reason = reasons.cost_limit_stop(limit)
-    for qpu in c.qpus.values():
+    for qpu in () if c.instances[instance_id].limit_lets_finish else c.qpus.values():
         for job in [job for job in qpu.running.values() if job.instance_id == instance_id]:
             if job.stage is Stage.FINALIZING or job.cancelling:
                 continue
