@@ -42,35 +42,49 @@ class Witness:
         return self.server.ask("GET", path, crn=self.crns[instance])
 
 
-def panel_of(ran: Ran, witness: Witness, lanes: int) -> tuple[Panel, Row]:
-    """The picture's panel and the table's row of one mode."""
+def panel_of(ran: Ran, witness: Witness, lanes: int) -> tuple[Panel, list[Row]]:
+    """The picture's panel and the table's rows of one mode: its own, and that of other users."""
     details = {
         job_id: witness.ask(f"/ketline/v1/jobs/{job_id}", "open" if name in ran.others else "default")
         for job_id, name in ran.jobs.items()
     }
     spans = tuple(_span(job_id, ran.jobs[job_id], told) for job_id, told in details.items())
     own = [span for span in spans if span.workload not in ran.others]
-    own_details = [details[span.job_id] for span in own]
-    billed = sum(told["usage"]["quantum_seconds"] for told in own_details)
     windows: tuple[Window, ...] = ()
+    billed = None
     if ran.workload_id is not None:
         told = witness.ask(f"/api/v1/sessions/{ran.workload_id}", "default")
         windows = _windows(told, frozenset(span.workload for span in own), exclusive=ran.title == "Session")
         billed = told["elapsed_time"]
-    end = max([span.finished_at or 0.0 for span in own] + [window.ended_at for window in windows])
-    row = Row(
-        mode=ran.title,
-        jobs=len(own),
-        wall_seconds=end - min(span.created_at for span in own),
-        queued_seconds=sum((span.running_at or 0.0) - span.created_at for span in own),
-        qpu_seconds=sum(told["qpu_seconds"] for told in own_details),
-        billed_seconds=billed,
-    )
+    row = _row(ran.title, own, details, billed, [window.ended_at for window in windows])
     summary = (
         f"{row.jobs} jobs   wall {row.wall_seconds:.2f} s   on the QPU {row.qpu_seconds:.2f} s   "
         f"billed {row.billed_seconds:.2f} s"
     )
-    return Panel(ran.title, EXPLANATIONS[ran.title], spans, windows, lanes, ran.others, summary), row
+    panel = Panel(ran.title, EXPLANATIONS[ran.title], spans, windows, lanes, ran.others, summary)
+    others = [span for span in spans if span.workload in ran.others]
+    return panel, [row, *([_row("Another user meanwhile", others, details, None, [])] if others else [])]
+
+
+def _row(
+    mode: str,
+    spans: list[JobSpan],
+    details: dict[str, dict[str, Any]],
+    billed: float | None,
+    ends: list[float],
+) -> Row:
+    """Sums over jobs; ``billed`` is given where the jobs aren't billed one by one."""
+    mine = [details[span.job_id] for span in spans]
+    alone: float = sum(told["usage"]["quantum_seconds"] for told in mine)
+    return Row(
+        mode=mode,
+        jobs=len(spans),
+        wall_seconds=max([span.finished_at or 0.0 for span in spans] + ends)
+        - min(span.created_at for span in spans),
+        queued_seconds=sum((span.running_at or 0.0) - span.created_at for span in spans),
+        qpu_seconds=sum(told["qpu_seconds"] for told in mine),
+        billed_seconds=alone if billed is None else billed,
+    )
 
 
 def _span(job_id: str, name: str, told: dict[str, Any]) -> JobSpan:

@@ -56,7 +56,7 @@ def run(output: Path, *, as_json: bool) -> None:
             progress.step("stopping the server")
         progress.step("drawing")
         svg, png = save(draw([panel for panel, _ in told], TITLE), output / "demo-timeline")
-    rows = [row for _, row in told]
+    rows = [row for _, rows_of_mode in told for row in rows_of_mode]
     if as_json:
         modes = [dataclasses.asdict(row) for row in rows]
         findings = [finding for ran in rans for finding in ran.findings]
