@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from ketline.core import actions as do
 from ketline.core.actions import Action
-from ketline.core.events import Event, InstanceRegistered, QpuRegistered, TimerFired
+from ketline.core.events import Event, InstanceRegistered, QpuRegistered, TimerFired, WindowAnnounced
 from ketline.core.model import Job, QpuMode, UsageLine, Workload
 from ketline.core.scheduler import Scheduler
 from ketline.service import records
@@ -107,7 +107,7 @@ class Engine:
             self._flush_soon()
         self.perform(actions, now)
 
-    def introduce(self, event: QpuRegistered | InstanceRegistered) -> None:
+    def introduce(self, event: QpuRegistered | InstanceRegistered | WindowAnnounced) -> None:
         """Tell the core a fact that the configuration holds anyway, without logging it."""
         now = self.clock.now()
         self.perform(self.scheduler.handle(event, now), now)

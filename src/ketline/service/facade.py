@@ -290,12 +290,29 @@ class AuditLine:
     facts: str
 
 
+@dataclass(frozen=True, slots=True)
+class WindowView:
+    """Maintenance of a QPU, or its reservation for an instance (its name, where the asker may know it)."""
+
+    window_id: str
+    backend: str
+    kind: Literal["maintenance", "reservation"]
+    start: datetime
+    end: datetime
+    instance: str | None
+    reason: str
+
+
 class Runtime(Protocol):
     """The live runtime."""
 
     # credentials
     async def exchange_key(self, api_key: str) -> Principal:
         """The owner of an API key; BAD_CREDENTIALS otherwise. Cheap when repeated."""
+        ...
+
+    async def standing(self, principal: Principal) -> Principal:
+        """The principal with the role that they have now; BAD_CREDENTIALS if their key was revoked."""
         ...
 
     async def instances_of(self, principal: Principal) -> Sequence[InstanceView]:
@@ -499,6 +516,26 @@ class Runtime(Protocol):
 
     async def calibrate(self, principal: Principal, name: str) -> None:
         """Calibrate a QPU as soon as the rules allow it."""
+        ...
+
+    async def windows(self, principal: Principal, qpu: str) -> Sequence[WindowView]:
+        """The maintenance and reservations of a QPU that aren't over, in the order of time."""
+        ...
+
+    async def announce_window(
+        self,
+        principal: Principal,
+        qpu: str,
+        start: datetime,
+        end: datetime,
+        instance: str | None,
+        reason: str,
+    ) -> WindowView:
+        """Announce maintenance, or with ``instance`` (a name) a reservation for it."""
+        ...
+
+    async def withdraw_window(self, principal: Principal, qpu: str, window_id: str) -> None:
+        """Withdraw a window, or end it now."""
         ...
 
     async def audit(

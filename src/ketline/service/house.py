@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ketline.compute.pool import Pool
 from ketline.config import Settings
-from ketline.core.model import Reason
+from ketline.core.model import QpuWindow, Reason
 from ketline.errors import (
     BACKEND_NOT_FOUND,
     INSTANCE_NOT_FOUND,
@@ -56,6 +56,7 @@ class House:
     keyring: Keyring
     job_ids: JobIds
     programs: frozenset[str]
+    windows: dict[str, QpuWindow]
 
     def instance_of(self, principal: Principal) -> Instance:
         """The instance that the principal is in."""

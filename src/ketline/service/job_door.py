@@ -16,7 +16,6 @@ from ketline.errors import (
     JOB_NOT_FINAL,
     JOB_NOT_FOUND,
     PROGRAM_NOT_FOUND,
-    SESSION_NOT_FOUND,
     STORAGE_FAILED,
     KetlineError,
 )
@@ -38,7 +37,7 @@ class JobDoor:
         """Accept a job; it is durable when this returns."""
         house = self._house
         backend = house.backend_of(principal, request.backend)
-        self._check_request(principal, request, backend)
+        self._check_request(request, backend)
         job_id = house.job_ids.make(house.clock.now())
         try:
             await house.files.put(FileKind.PAYLOAD, job_id, request.params)
@@ -70,7 +69,7 @@ class JobDoor:
         await house.engine.durable()
         return self._at_hand(job_id)
 
-    def _check_request(self, principal: Principal, request: JobRequest, backend: Backend) -> None:
+    def _check_request(self, request: JobRequest, backend: Backend) -> None:
         if request.program not in self._house.programs:
             raise KetlineError(
                 PROGRAM_NOT_FOUND,
@@ -82,10 +81,6 @@ class JobDoor:
             raise KetlineError(
                 CALIBRATION_NOT_FOUND, name=backend.name, calibration_id=request.calibration_id
             )
-        if request.workload_id is not None:
-            workload = self._house.board.workload(request.workload_id)
-            if workload is not None and workload.instance_id != principal.instance_id:
-                raise KetlineError(SESSION_NOT_FOUND, workload_id=request.workload_id)
 
     def _at_hand(self, job_id: str) -> JobView:
         view = self._house.board.job(job_id)

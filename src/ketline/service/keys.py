@@ -121,6 +121,10 @@ class Keyring:
             raise KetlineError(BAD_CREDENTIALS, why="The API key was revoked.")
         return known
 
+    async def standing(self, principal: Principal) -> Principal:
+        """The principal with the role that they have now; BAD_CREDENTIALS if their key was revoked."""
+        return self._principal(await self.still(principal), "")
+
     async def enter(self, principal: Principal, instance_id: str) -> Principal | None:
         """The principal inside an instance; None if the key doesn't open it."""
         known = await self.still(principal)

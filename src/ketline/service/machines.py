@@ -41,6 +41,7 @@ class Machines:
         self._engine = engine
         self._backends = backends
         self._hosts: dict[str, QpuHost] = {}
+        self._unfit: dict[str, tuple[QpuMode, str]] = {}
         self._publishing: set[asyncio.Task[None]] = set()
 
     def start(self) -> None:
@@ -95,15 +96,17 @@ class Machines:
             self._engine.feed(event)
 
     def fit(self, qpu_id: str, fit: bool, message: str) -> None:
-        """A QPU whose process can't hold it goes offline until one can."""
+        """A QPU whose process can't hold it is offline until one can, and then as it was before."""
         backend = self._backends[qpu_id]
-        if fit == (backend.mode is not QpuMode.OFFLINE):
+        if fit == (qpu_id not in self._unfit):
             return
-        backend.mode = QpuMode.ONLINE if fit else QpuMode.OFFLINE
-        backend.message = "" if fit else message
+        if fit:
+            backend.mode, backend.message = self._unfit.pop(qpu_id)
+        else:
+            self._unfit[qpu_id] = backend.mode, backend.message
+            backend.mode, backend.message = QpuMode.OFFLINE, message
         _log.warning("QPU %s is %s%s", qpu_id, backend.mode.value, f": {message}" if message else "")
-        self._engine.feed(QpuModeChanged(qpu_id, backend.mode, message))
-        self._engine.write_qpu_mode(qpu_id, backend.mode.value, message, self._engine.clock.now())
+        self._engine.feed(QpuModeChanged(qpu_id, backend.mode, backend.message))
 
     def calibrated(self, qpu_id: str, ok: bool, message: str) -> None:
         """A calibration ended: its device is the published one from now on."""

@@ -242,9 +242,9 @@ def event_row(event: Event, now: float) -> dict[str, Any]:
             subject = getattr(event, name)
             break
     else:
-        spec = getattr(event, "spec", None)
-        if spec is not None:
-            subject = getattr(spec, "qpu_id", None) or spec.instance_id
+        about = getattr(event, "spec", None) or getattr(event, "window", None)
+        if about is not None:
+            subject = getattr(about, "qpu_id", None) or about.instance_id
     return {
         "at": now,
         "kind": type(event).__name__,

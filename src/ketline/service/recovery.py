@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from ketline.core.events import InstanceRegistered, QpuRegistered
+from ketline.core.events import InstanceRegistered, QpuRegistered, WindowAnnounced
+from ketline.core.model import QpuMode, QpuWindow
 from ketline.service import records
 from ketline.service.backends import Backend
 from ketline.service.engine import Engine
 from ketline.service.instances import Instance, Instances
+from ketline.service.windows_door import window_of
 from ketline.store import queries
 from ketline.store.store import Store
 
 
 def restore(
     store: Store, engine: Engine, backends: dict[str, Backend], instances: Instances, seen_at: float
-) -> None:
-    """Tell the core all it needs to go on, and begin what there is to do.
+) -> dict[str, QpuWindow]:
+    """Tell the core all it needs to go on, and begin what there is to do. Returns the QPUs' windows.
 
     What is read grows with what is unfinished and with the usage inside the windows, not with the number of
     finished jobs. ``seen_at`` is when the predecessor last wrote something down (0: there was none).
@@ -29,10 +31,18 @@ def restore(
         for at, seconds in store.read_now(queries.usage_by_minute, instance.instance_id, since):
             usage.append((instance.instance_id, at, seconds))
             instances.count(instance.instance_id, at, seconds)
+    for row in store.read_now(queries.qpus):
+        backend = backends.get(row["qpu_id"])
+        if backend is not None:
+            backend.mode, backend.message = QpuMode(row["mode"]), row["mode_reason"]
     for backend in backends.values():
         engine.introduce(QpuRegistered(backend.spec))
     for instance in instances.all():
         engine.introduce(InstanceRegistered(instances.spec(instance)))
+    windows = {row["window_id"]: window_of(row) for row in store.read_now(queries.windows, now)}
+    for announced in windows.values():
+        if announced.qpu_id in backends:
+            engine.introduce(WindowAnnounced(announced))
     jobs = []
     for row in store.read_now(queries.unfinished_jobs):
         job, record = records.job_from_row(row), records.record_from_row(row)
@@ -47,3 +57,4 @@ def restore(
         engine.known_workloads.add(workload.workload_id)
         engine.board.pin_workload(records.workload_view(workload))
     engine.perform(engine.scheduler.restore(jobs, workloads, usage, now, seen_at or None), now)
+    return windows

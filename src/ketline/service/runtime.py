@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import logging
 import os
 import shutil
@@ -37,6 +38,7 @@ from ketline.service.job_door import JobDoor
 from ketline.service.keys import Keyring
 from ketline.service.ledger_door import LedgerDoor
 from ketline.service.work import Work
+from ketline.service.windows_door import WindowsDoor, notice
 from ketline.service.workload_door import WorkloadDoor
 from ketline.store import queries
 from ketline.store.files import Files
@@ -100,6 +102,10 @@ class LiveRuntime(JobDoor, WorkloadDoor, LedgerDoor, GovernanceDoor, ExplainingD
         """The owner of an API key; BAD_CREDENTIALS otherwise."""
         return await self._house.keyring.check(api_key)
 
+    async def standing(self, principal: Principal) -> Principal:
+        """The principal with the role that they have now; BAD_CREDENTIALS if their key was revoked."""
+        return await self._house.keyring.standing(principal)
+
     async def instances_of(self, principal: Principal) -> Sequence[InstanceView]:
         """The instances that the principal may use."""
         await self._house.keyring.still(principal)
@@ -148,7 +154,12 @@ class LiveRuntime(JobDoor, WorkloadDoor, LedgerDoor, GovernanceDoor, ExplainingD
         return self._view(self._house.backend_of(principal, name))
 
     def _view(self, backend: Backend) -> BackendView:
-        return backend.view(self._house.engine.queue_lengths[backend.name])
+        house = self._house
+        view = backend.view(house.engine.queue_lengths[backend.name])
+        if house.windows and not view.message:
+            coming = [w for w in house.windows.values() if w.qpu_id == backend.name]
+            view = dataclasses.replace(view, message=notice(coming, house.clock.now()))
+        return view
 
     async def configuration(self, principal: Principal, name: str, calibration_id: str | None) -> bytes:
         """The configuration in wire form."""
@@ -249,7 +260,7 @@ async def start(
         engine.performer = work
         work.machines.start()
         pool.start()
-        recovery.restore(store, engine, backends, known_instances, seen_at)
+        windows = recovery.restore(store, engine, backends, known_instances, seen_at)
         _keep_first_properties(store, work, backends)
         house = House(
             settings=settings,
@@ -265,6 +276,7 @@ async def start(
             keyring=Keyring(store, clock, store.read_now(queries.setting, bootstrap.KEY_PEPPER) or b""),
             job_ids=JobIds(),
             programs=frozenset(programs()),
+            windows=windows,
         )
         secret = store.read_now(queries.setting, bootstrap.SIGNING_SECRET) or b""
         runtime = LiveRuntime(house, secret, lock)

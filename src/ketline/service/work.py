@@ -23,7 +23,7 @@ from ketline.core.events import (
     JobReleased,
     JobStopped,
 )
-from ketline.core.model import Failure, FailureKind, Job, Mode, Reason, Stage, UsageLine
+from ketline.core.model import Failure, FailureKind, Job, Mode, QpuMode, Reason, Stage, UsageLine
 from ketline.service import tasks
 from ketline.service.backends import Backend
 from ketline.service.engine import Engine
@@ -98,6 +98,11 @@ class Work:
     def calibrate(self, qpu_id: str) -> None:
         """Calibrate a QPU."""
         self.machines.calibrate(qpu_id)
+
+    def paused(self, qpu_id: str, why: str) -> None:
+        """Show that the core paused a QPU."""
+        backend = self._backends[qpu_id]
+        backend.mode, backend.message = QpuMode.PAUSED, why
 
     def billed(self, line: UsageLine) -> None:
         """Count a line of the ledger for the instance's usage."""
