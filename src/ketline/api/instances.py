@@ -9,7 +9,7 @@ from starlette.responses import Response
 from ketline.api.asked import invalid
 from ketline.api.bodies import read_object
 from ketline.api.operations import Call, Operation
-from ketline.api.replies import json_reply, moment, nothing
+from ketline.api.replies import json_reply, moment, nothing, whole
 
 
 async def get_usage(call: Call) -> Response:
@@ -28,9 +28,9 @@ async def get_usage(call: Call) -> Response:
         "usage_consumed_seconds": instance.consumed_seconds,
     }
     if instance.limit_seconds is not None:
-        shown["usage_limit_seconds"] = instance.limit_seconds
+        shown["usage_limit_seconds"] = whole(instance.limit_seconds)
     if instance.allocation_seconds is not None:
-        shown["usage_allocation_seconds"] = instance.allocation_seconds
+        shown["usage_allocation_seconds"] = whole(instance.allocation_seconds)
     shown["usage_limit_reached"] = (
         instance.limit_seconds is not None and instance.consumed_seconds >= instance.limit_seconds
     )
@@ -54,7 +54,8 @@ async def get_instance(call: Call) -> Response:
 
 async def get_instance_configuration(call: Call) -> Response:
     """The instance's limit in seconds; null when there is none."""
-    return json_reply({"instance_limit": (await call.runtime.instance(call.who)).limit_seconds})
+    limit = (await call.runtime.instance(call.who)).limit_seconds
+    return json_reply({"instance_limit": None if limit is None else whole(limit)})
 
 
 async def put_instance_configuration(call: Call) -> Response:

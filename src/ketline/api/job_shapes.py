@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ketline.api.replies import moment
+from ketline.api.replies import moment, whole
 from ketline.core.model import JobStatus
 from ketline.errors import RAN_TOO_LONG
 from ketline.service.facade import JobView
@@ -39,7 +39,7 @@ def job_response(job: JobView) -> dict[str, Any]:
         "program": {"id": job.program},
         "created": moment(job.created_at),
         "runtime": job.runtime,
-        "cost": job.cost_seconds,
+        "cost": whole(job.cost_seconds),
         "tags": list(job.tags),
         "user_id": job.user_id,
         "usage": usage_of(job),

@@ -73,7 +73,8 @@ async def list_jobs(call: Call) -> Response:
     offset = query.integer("offset") or 0
     if offset < 0:
         raise invalid("offset", "at least 0 is expected")
-    query.flag("exclude_params")
+    if query.flag("exclude_params") is False:
+        raise invalid("exclude_params", "a list never holds params; ask for one job")
     query.flag("include_mocks")
     wanted = JobFilter(
         pending=query.flag("pending"),

@@ -49,6 +49,11 @@ def moment(at: datetime | None) -> str | None:
     return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
+def whole(seconds: float) -> float | int:
+    """Whole seconds as an integer, as they are documented; parts of a second are kept."""
+    return int(seconds) if seconds == int(seconds) else seconds
+
+
 def refusal(error: KetlineError) -> Response:
     """The answer to a refused request, from its entry in the registry (``rest.md`` A.10)."""
     headers = {}

@@ -9,7 +9,7 @@ from starlette.responses import Response
 from ketline.api.asked import invalid
 from ketline.api.bodies import flag_field, read_object, seconds_field, text_field
 from ketline.api.operations import Call, Operation
-from ketline.api.replies import json_reply, moment, nothing
+from ketline.api.replies import json_reply, moment, nothing, whole
 from ketline.core.model import Mode
 from ketline.service.facade import WorkloadView
 
@@ -73,9 +73,9 @@ def session_object(workload: WorkloadView) -> dict[str, Any]:
         "state": workload.state.value,
         "state_reason": workload.reason.message if workload.reason else None,
         "accepting_jobs": workload.accepting,
-        "max_ttl": _whole(workload.max_ttl_seconds),
-        "active_ttl": _whole(workload.active_ttl_seconds),
-        "interactive_ttl": _whole(workload.interactive_ttl_seconds),
+        "max_ttl": whole(workload.max_ttl_seconds),
+        "active_ttl": whole(workload.active_ttl_seconds),
+        "interactive_ttl": whole(workload.interactive_ttl_seconds),
         "created_at": moment(workload.created_at),
         "started_at": moment(workload.started_at),
         "activated_at": moment(workload.activated_at),
@@ -86,11 +86,6 @@ def session_object(workload: WorkloadView) -> dict[str, Any]:
         "elapsed_time": workload.usage_seconds,
         "user_id": workload.user_id,
     }
-
-
-def _whole(seconds: float) -> float | int:
-    """Whole seconds as an integer, as they are documented; parts of a second are kept."""
-    return int(seconds) if seconds == int(seconds) else seconds
 
 
 _BODY = {
