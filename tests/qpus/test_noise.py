@@ -8,6 +8,7 @@ from qiskit_aer.noise import NoiseModel, depolarizing_error, thermal_relaxation_
 from qiskit_ibm_runtime.fake_provider import FakeFez, FakeManilaV2, FakeSherbrooke
 from qpu_lab import device
 
+from ketline.qpus.frames import twirled
 from ketline.qpus.noise import DeviceNoise, channel, given_model, kind
 from ketline.units.errors import JobError
 
@@ -68,6 +69,26 @@ def test_one_channel_is_the_sum_of_the_terms():
     for name, qubits in (("cz", (10, 11)), ("sx", (10,)), ("reset", (10,))):
         error = noise.error(name, qubits)
         assert np.allclose(channel(error).data, SuperOp(error).data, atol=1e-12)
+
+
+def test_channels_in_closed_form_are_those_of_the_whole_model(manila):
+    """What density matrices and Pauli frames use against what Aer builds."""
+    ours = DeviceNoise(device("manila"))
+    for name, places in manila._local_quantum_errors.items():
+        for qubits, error in places.items():
+            whole = channel(error).data
+            assert np.allclose(SuperOp(ours._channel(name, qubits)).data, whole, atol=1e-10)
+            assert np.allclose(ours.paulis(name, qubits), twirled(error), atol=1e-10)
+    assert np.allclose(
+        SuperOp(ours._channel("delay:5000", (1,))).data, SuperOp(ours.error("delay:5000", (1,))).data
+    )
+    assert ours._channel("rz", (0,)) is None
+    assert ours.paulis("measure", (0,)) is None
+    fez = DeviceNoise(device("fez"))
+    for name, qubits in (("cz", (10, 11)), ("cz", (71, 72)), ("rzz", (10, 11)), ("sx", (3,))):
+        error = fez.error(name, qubits)
+        assert np.allclose(SuperOp(fez._channel(name, qubits)).data, channel(error).data, atol=1e-10)
+        assert np.allclose(fez.paulis(name, qubits), twirled(error), atol=1e-10)
 
 
 def test_only_what_is_used_is_in_a_model_and_it_is_kept():

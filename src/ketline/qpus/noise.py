@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from qiskit.circuit import Gate
 from qiskit.exceptions import QiskitError
 from qiskit.quantum_info import Kraus, SuperOp
 from qiskit.transpiler import Target
@@ -21,6 +22,7 @@ from qiskit_aer.noise import NoiseModel, QuantumError, ReadoutError, thermal_rel
 from qiskit_aer.noise.device import basic_device_gate_errors, basic_device_readout_errors
 
 from ketline.errors import INVALID_REQUEST
+from ketline.qpus.channels import gate_paulis, gate_strength, gate_superop
 from ketline.qpus.reduce import DELAY
 from ketline.units.errors import JobError
 
@@ -45,7 +47,6 @@ class DeviceNoise:
         self._dt = device.dt_seconds or 1e-9
         self._errors: OrderedDict[tuple[str, tuple[int, ...]], QuantumError | None] = OrderedDict()
         self._readout: dict[int, ReadoutError | None] = {}
-        self.twirls: dict[tuple[str, tuple[int, ...]], NDArray[np.float64] | None] = {}
         self._channels: OrderedDict[tuple[str, tuple[int, ...]], QuantumError | None] = OrderedDict()
         self._models: OrderedDict[Any, NoiseModel] = OrderedDict()
 
@@ -185,11 +186,37 @@ class DeviceNoise:
     def _channel(self, name: str, where: tuple[int, ...]) -> QuantumError | None:
         key = (name, where)
         if key not in self._channels:
-            error = self.error(name, where)
-            self._channels[key] = None if error is None else QuantumError(Kraus(channel(error)))
+            figures = self._figures(name, where)
+            found = None
+            if figures is not None:
+                found = QuantumError(Kraus(gate_superop(*figures)))
+            self._channels[key] = found
             if len(self._channels) > _KEPT_ERRORS:
                 self._channels.popitem(last=False)
         return self._channels[key]
+
+    def paulis(self, name: str, where: tuple[int, ...]) -> NDArray[np.float64] | None:
+        """Pauli twirl of what follows an instruction on physical qubits (`channels.gate_paulis`)."""
+        figures = self._figures(name, where)
+        return None if figures is None else gate_paulis(*figures)
+
+    def _figures(
+        self, name: str, where: tuple[int, ...]
+    ) -> tuple[list[tuple[float, float]], float, float] | None:
+        """Times of the qubits, length and strength of depolarisation; None when nothing goes wrong."""
+        times = [self._times(qubit) for qubit in where]
+        if name.startswith(DELAY):
+            seconds, strength = int(name.removeprefix(DELAY)) * self._dt, 0.0
+        else:
+            places = self._target.get(name, None)
+            entry = None if places is None or name == "measure" else places.get(where)
+            if entry is None:
+                return None
+            seconds, strength = entry.duration or 0.0, 0.0
+            if entry.error and isinstance(self._target.operation_from_name(name), Gate):
+                strength = gate_strength(times, seconds, entry.error)
+        still = seconds == 0.0 or all(t1 == t2 == float("inf") for t1, t2 in times)
+        return None if still and strength == 0.0 else (times, seconds, strength)
 
 
 def channel(error: QuantumError) -> SuperOp:

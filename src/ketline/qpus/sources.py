@@ -97,13 +97,7 @@ class RecordedNoise:
     def paulis(self, name: str, where: tuple[int, ...]) -> NDArray[np.float64] | None:
         """Probabilities of Paulis after an instruction."""
         physical = tuple(self._qubits[q] for q in where)
-        if name == "measure":
-            return None
-        key = (name, physical)
-        if key not in self._device.twirls:
-            error = self._device.error(name, physical)
-            self._device.twirls[key] = None if error is None else twirled(error)
-        return self._device.twirls[key]
+        return self._device.paulis(name, physical)
 
     def misread(self, qubit: int) -> NDArray[np.float64] | None:
         """Readout probabilities."""
