@@ -6,6 +6,7 @@ import csv
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -290,5 +291,55 @@ def test_wrong_analytics_requests_name_the_field(
     admin: httpx.Client, path: str, params: dict[str, str], field: str
 ) -> None:
     answer = admin.get(path, params=params)
+    assert answer.status_code == 400
+    assert answer.json()["errors"][0]["message"].startswith(f"{field}:")
+
+
+def soon(seconds: float) -> str:
+    return (datetime.now(UTC) + timedelta(seconds=seconds)).isoformat()
+
+
+def test_nothing_starts_during_maintenance_and_all_goes_on_after(
+    centre: Server, admin: httpx.Client, bell: QuantumCircuit
+) -> None:
+    windows = own(centre, "/qpus/ket_manila/windows")
+    made = admin.post(windows, json={"end": soon(3600), "reason": "helium"}).json()
+    assert (made["kind"], made["reason"]) == ("maintenance", "helium")
+    assert "helium" in admin.get("/backends/ket_manila/status").json()["message"]
+    job = submit(admin, bell)
+    assert admin.get(f"/jobs/{job}").json()["state"]["status"] == "Queued"
+    assert admin.delete(f"{windows}/{made['id']}").status_code == 204
+    assert settled(admin, job)["state"]["status"] == "Completed"
+    assert admin.get(windows).json()["windows"] == []
+
+
+def test_a_reservation_is_for_one_instance(centre: Server, admin: httpx.Client, bell: QuantumCircuit) -> None:
+    windows = own(centre, "/qpus/ket_manila/windows")
+    made = admin.post(windows, json={"end": soon(3600), "instance": "shop"}).json()
+    outside = submit(admin, bell)
+    with entering(centre, make_key(admin, centre, "ren", instances=["shop"]), "shop") as inside:
+        assert settled(inside, submit(inside, bell))["state"]["status"] == "Completed"
+    assert admin.get(f"/jobs/{outside}").json()["state"]["status"] == "Queued"
+    with entering(centre, make_key(admin, centre, "rob", instances=["lab"]), "lab") as rob:
+        assert rob.get(windows).json()["windows"][0]["instance"] is None
+        assert rob.post(windows, json={"end": soon(60)}).status_code == 403
+    assert admin.delete(f"{windows}/{made['id']}").status_code == 204
+    assert settled(admin, outside)["state"]["status"] == "Completed"
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({}, "end"),
+        ({"end": "tomorrow"}, "end"),
+        ({"end": "2020-01-01T00:00:00Z"}, "end"),
+        ({"end": "2999-01-01T00:00:00Z"}, "end"),
+        ({"end": "2020-01-01T00:00:00Z", "who": "me"}, "who"),
+    ],
+)
+def test_a_wrong_window_names_the_field(
+    centre: Server, admin: httpx.Client, body: dict[str, Any], field: str
+) -> None:
+    answer = admin.post(own(centre, "/qpus/ket_manila/windows"), json=body)
     assert answer.status_code == 400
     assert answer.json()["errors"][0]["message"].startswith(f"{field}:")

@@ -31,6 +31,7 @@ from ketline.api import (
     submissions,
     tags,
     versions,
+    windows,
     workloads,
 )
 from ketline.api.edge import Edge
@@ -48,7 +49,7 @@ from ketline.service.facade import Runtime
 NOUNS = (
     jobs, submissions, backends, instances, sessions, workloads, iam, search, catalog, resources, tags,
     versions, health, job_details, error_codes, ledger, analytics,
-    administration, planning,
+    administration, planning, windows,
 )  # fmt: skip
 """The files with endpoints; the first are asked most."""
 

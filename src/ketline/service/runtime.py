@@ -37,8 +37,8 @@ from ketline.service.instances import Instance, Instances
 from ketline.service.job_door import JobDoor
 from ketline.service.keys import Keyring
 from ketline.service.ledger_door import LedgerDoor
-from ketline.service.work import Work
 from ketline.service.windows_door import WindowsDoor, notice
+from ketline.service.work import Work
 from ketline.service.workload_door import WorkloadDoor
 from ketline.store import queries
 from ketline.store.files import Files
@@ -61,7 +61,7 @@ def end_process(error: BaseException) -> None:
     os._exit(FATAL_STATUS)
 
 
-class LiveRuntime(JobDoor, WorkloadDoor, LedgerDoor, GovernanceDoor, ExplainingDoor):
+class LiveRuntime(JobDoor, WorkloadDoor, LedgerDoor, GovernanceDoor, WindowsDoor, ExplainingDoor):
     """The one implementation of `ketline.service.facade.Runtime`; made by `start`."""
 
     def __init__(self, house: House, secret: bytes, lock: FolderLock) -> None:

@@ -379,3 +379,9 @@ def audit(connection: sa.Connection, subject: str | None, before: int | None, li
     if before is not None:
         query = query.where(c.number < before)
     return connection.execute(query).mappings().all()
+
+
+def windows(connection: sa.Connection, now: float) -> Sequence[Row]:
+    """Maintenance and reservations that aren't over (index ``qpu_windows_by_end``)."""
+    query = sa.select(t.qpu_windows).where(t.qpu_windows.c.ends_at > now).order_by(t.qpu_windows.c.starts_at)
+    return connection.execute(query).mappings().all()
