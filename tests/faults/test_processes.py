@@ -13,7 +13,7 @@ import pytest
 from centre_lab import MANILA, PACED, Centre, bell, centre, play
 from misbehaving_tasks import MISBEHAVING
 
-from ketline.config import ComputeSettings, QpuSettings
+from ketline.config import ComputeSettings
 from ketline.core.model import JobStatus, QpuMode
 from ketline.errors import QPU_PROCESS_DIED, TASK_FAILED, TASK_OUT_OF_MEMORY, TASK_TOO_LONG
 from ketline.service import qpu_host
@@ -172,27 +172,3 @@ def test_a_qpu_whose_process_is_unfit_is_offline_until_it_is_well(tmp_path: Path
             await asyncio.wait_for(scenario(c), 60)
 
     asyncio.run(run())
-
-
-def test_a_calibration_changes_what_is_published(tmp_path: Path) -> None:
-    restless = QpuSettings(
-        name="ket_manila", device="manila", calibration_interval_seconds=0.5, calibration_seconds=0.05
-    )
-
-    async def scenario(c: Centre) -> None:
-        before = await c.runtime.properties(c.me, "ket_manila", None, None)
-        job = await c.end(await c.submit())
-        for _ in range(1_000):
-            if await c.runtime.properties(c.me, "ket_manila", None, None) != before:
-                break
-            await asyncio.sleep(0.01)
-        after = await c.runtime.properties(c.me, "ket_manila", None, None)
-        assert after != before
-        assert job.running_at is not None
-        assert await c.runtime.properties(c.me, "ket_manila", job.created_at, None) == before
-        assert json.loads(await c.runtime.properties(c.me, "mock_manila", None, None)) != json.loads(before)
-        assert (await c.end(await c.submit())).status is JobStatus.COMPLETED
-        await c.runtime._house.engine.durable()
-        assert c.rows("SELECT count(*) FROM calibrations")[0][0] >= 2
-
-    play(tmp_path, scenario, restless)

@@ -122,8 +122,10 @@ class Machines:
         backend = self._backends[qpu_id]
         path = backend.device_path.with_name(backend.device_path.name + ".calibrated")
         device = await asyncio.to_thread(Device.read, path)
+        before = backend.properties
         await asyncio.to_thread(backend.publish, device)
-        self.keep_properties(backend)
+        if backend.properties != before:
+            self.keep_properties(backend)
         twin = self._backends.get(mock_name(qpu_id))
         if twin is not None and twin.settings is backend.settings:
             properties = (

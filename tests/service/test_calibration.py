@@ -1,0 +1,78 @@
+"""Calibrations: when they take place, and what they change."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import dataclasses
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+from centre_lab import Centre, play
+
+from ketline.config import QpuSettings
+from ketline.core.model import JobStatus
+from ketline.service import backends
+
+RESTLESS = QpuSettings(
+    name="ket_manila", device="manila", calibration_interval_seconds=0.3, calibration_seconds=0.05
+)
+
+
+async def events(c: Centre, kind: str, count: int) -> None:
+    for _ in range(1_000):
+        if len(c.rows("SELECT 1 FROM events WHERE kind = ?", kind)) >= count:
+            return
+        await asyncio.sleep(0.02)
+    raise AssertionError(f"fewer than {count} of {kind}")
+
+
+def test_calibrations_come_by_their_cadence_between_jobs(tmp_path: Path) -> None:
+    async def scenario(c: Centre) -> None:
+        await events(c, "CalibrationEnded", 2)
+        jobs = [await c.submit() for _ in range(5)]
+        for job in jobs:
+            assert (await c.end(job)).status is JobStatus.COMPLETED
+        await events(c, "CalibrationEnded", 4)
+        # The emulated device stays as it is: its history has the one entry of its first publication.
+        assert c.rows("SELECT count(*) FROM calibrations") == [(1,)]
+
+    play(tmp_path, scenario, RESTLESS)
+
+
+def test_a_calibrated_device_is_published_kept_and_there_after_a_restart(tmp_path: Path) -> None:
+    quiet = QpuSettings(name="ket_manila", device="manila")
+    calibrated_at = datetime.now(UTC)
+
+    async def scenario(c: Centre) -> None:
+        backend = c.runtime._house.backends["ket_manila"]
+        before = await c.runtime.properties(c.me, "ket_manila", None, None)
+        properties = copy.deepcopy(backend.device.properties)
+        assert properties is not None
+        properties["last_update_date"] = calibrated_at.isoformat()
+        properties["qubits"][0][0]["value"] = 123.0
+        calibrated = dataclasses.replace(backend.device, properties=properties)
+        calibrated.write(backend.device_path.with_name(backend.device_path.name + ".calibrated"))
+        c.runtime._house.work.machines.calibrated("ket_manila", True, "")
+        await events(c, "CalibrationEnded", 1)
+        after = await c.runtime.properties(c.me, "ket_manila", None, None)
+        assert json.loads(after) == properties
+        twin = json.loads(await c.runtime.properties(c.me, "mock_manila", None, None))
+        assert twin["qubits"][0][0]["value"] == 123.0
+        assert twin["backend_name"] == "mock_manila"
+        earlier = datetime(2025, 1, 1, tzinfo=UTC)
+        assert await c.runtime.properties(c.me, "ket_manila", earlier, None) == before
+        assert await c.runtime.properties(c.me, "ket_manila", datetime.now(UTC), None) == after
+        # Jobs from now on are prepared for the device as it is now.
+        assert (await c.end(await c.submit())).status is JobStatus.COMPLETED
+
+    async def look(c: Centre) -> None:
+        found = json.loads(await c.runtime.properties(c.me, "ket_manila", None, None))
+        assert found["qubits"][0][0]["value"] == 123.0
+        assert (
+            backends.measured_at(c.runtime._house.backends["ket_manila"].device) == calibrated_at.timestamp()
+        )
+
+    play(tmp_path, scenario, quiet)
+    play(tmp_path, look, quiet)
