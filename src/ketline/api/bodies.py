@@ -13,27 +13,35 @@ from ketline.errors import PAYLOAD_TOO_LARGE, KetlineError
 
 SMALL_BODY = 1_000_000
 """Bytes that any body but that of a submission may have."""
+_LARGE = 262_144
 
 
 async def read_body(request: Request, limit: int) -> bytes | bytearray:
     """The whole body; PAYLOAD_TOO_LARGE above ``limit`` bytes, announced or (in chunks) not."""
     announced = request.headers.get("content-length", "")
-    if announced.isdigit() and int(announced) > limit:
+    length = int(announced) if announced.isascii() and announced.isdigit() else 0
+    if length > limit:
         raise KetlineError(PAYLOAD_TOO_LARGE, limit=limit)
-    first = b""
-    body: bytearray | None = None
-    async for chunk in request.stream():
-        if body is None:
-            if not first:
-                first = chunk
-                continue
-            body = bytearray(first)
-        body += chunk
-        if len(body) > limit:
+    if length > _LARGE:
+        return await _read_large(request, length)
+    pieces: list[bytes] = []
+    total = 0
+    async for piece in request.stream():
+        total += len(piece)
+        if total > limit:
             raise KetlineError(PAYLOAD_TOO_LARGE, limit=limit)
-    if len(first) > limit:
-        raise KetlineError(PAYLOAD_TOO_LARGE, limit=limit)
-    return first if body is None else body
+        pieces.append(piece)
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+async def _read_large(request: Request, length: int) -> bytearray:
+    """A body of known length, in one block: memory that grew with it would partly stay with the process."""
+    body = bytearray(length)
+    filled = 0
+    async for piece in request.stream():
+        body[filled : filled + len(piece)] = piece
+        filled += len(piece)
+    return body
 
 
 def parse_json(body: bytes | bytearray) -> Any:

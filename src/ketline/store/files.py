@@ -64,21 +64,24 @@ class _FolderWriter:
         self._thread.join()
 
     def _work(self) -> None:
-        while True:
-            group = [self._waiting.get()]
-            while group[-1] is not None and len(group) < 256:
-                try:
-                    group.append(self._waiting.get_nowait())
-                except queue.Empty:
-                    break
-            wishes = [wish for wish in group if wish is not None]
-            if self._journal is None:
-                for target, content, done in wishes:
-                    done(self._alone(target, content))
-            elif wishes:
-                self._together(wishes, self._journal)
-            if group[-1] is None:
-                return
+        while self._group():
+            pass
+
+    def _group(self) -> bool:
+        """Do what is waiting; False when that was the last. As a method, it keeps nothing of what it wrote."""
+        group = [self._waiting.get()]
+        while group[-1] is not None and len(group) < 256:
+            try:
+                group.append(self._waiting.get_nowait())
+            except queue.Empty:
+                break
+        wishes = [wish for wish in group if wish is not None]
+        if self._journal is None:
+            for target, content, done in wishes:
+                done(self._alone(target, content))
+        elif wishes:
+            self._together(wishes, self._journal)
+        return group[-1] is not None
 
     def _alone(self, target: Path, content: bytes | Path | None) -> OSError | None:
         try:
