@@ -101,6 +101,16 @@ def test_an_account_goes_before_all_of_a_worse_one() -> None:
     assert order_of(c, ("a2-job", "a2"), ("b1-job", "b1")) == ["b1-job", "a2-job"]
 
 
+def test_the_allocation_of_an_account_may_be_told_by_any_of_its_instances() -> None:
+    c = a_centre(lanes=1)
+    c.instance("a1", account_id="A", account_allocation_seconds=10_000, allocation_seconds=500)
+    c.instance("a2", account_id="A", allocation_seconds=500)
+    c.instance("b1", account_id="B", allocation_seconds=1_000)
+    used(c, "a1", 300)
+    used(c, "b1", 100)
+    assert order_of(c, ("b1-job", "b1"), ("a2-job", "a2")) == ["a2-job", "b1-job"]
+
+
 def test_an_account_without_an_allocation_has_the_sum_of_its_instances() -> None:
     c = a_centre(lanes=1)
     for name, account in (("a1", "A"), ("a2", "A"), ("b1", "B")):
@@ -280,9 +290,7 @@ def test_f09_t16_a_cost_limit_closes_the_active_session_or_batch(mode: Mode) -> 
 
 def test_f09_by_policy_running_jobs_finish() -> None:
     c = a_centre(lanes=2)
-    c.instance(
-        "x", limit_seconds=30.0, limit_stops_running=True, limit_lets_finish=True, window_seconds=None
-    )
+    c.instance("x", limit_seconds=30.0, limit_stops_running=True, limit_lets_finish=True, window_seconds=None)
     session = c.open("s", instance="x")
     for name in "abc":
         c.submit(name, to="s", instance="x", prep=0, run=50)
@@ -357,6 +365,19 @@ def test_f13_a_reservation_suspends_the_session_of_another_and_admits_the_owners
     assert session.state is WorkloadState.ACTIVE
     assert c.status("b") is JobStatus.RUNNING
     assert session.usage_seconds == 95  # it let go when its next job didn't fit any more
+
+
+def test_f13_the_owner_of_a_reservation_is_found_behind_any_number_of_others() -> None:
+    c = a_centre()
+    c.instance("owner", allocation_seconds=1)
+    c.submit("used", instance="owner", prep=0, run=10)
+    c.drain()
+    c.send(events.WindowAnnounced(QpuWindow("r", "q", c.t, c.t + 100, "owner")))
+    for index in range(100):
+        c.instance(f"other{index}")
+        c.submit(f"job{index}", instance=f"other{index}")
+    assert c.submit("own", instance="owner").status is JobStatus.RUNNING
+    assert c.scheduler.lanes("q") == ["own"]
 
 
 def test_f13_usage_in_a_reservation_counts() -> None:

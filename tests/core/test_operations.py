@@ -143,6 +143,14 @@ def test_sessions_are_told_of_maintenance_and_suspended_by_it() -> None:
     assert (session.state, session.activated_at) == (WorkloadState.ACTIVE, 200)
 
 
+def test_a_calibration_waits_for_the_end_of_maintenance() -> None:
+    c = a_centre()
+    c.send(events.WindowAnnounced(QpuWindow("m", "q", 0, 50)))
+    c.send(events.CalibrationRequested("q"))
+    c.until(100)
+    assert c.calibrated == [("q", 50, 55)]
+
+
 def test_maintenance_that_is_withdrawn_lets_work_start() -> None:
     c = a_centre()
     c.send(events.WindowAnnounced(QpuWindow("m", "q", 0, 200)))

@@ -250,6 +250,23 @@ class RandomCentre(RuleBasedStateMachine):
         twin.check()
         assert before == (dict(self.centre.scheduler.jobs), dict(self.centre.scheduler.workloads))
 
+    @rule()
+    def ask(self) -> None:
+        """Every unfinished job can be explained, and what is told agrees."""
+        scheduler = self.centre.scheduler
+        for qpu in QPUS:
+            queue = scheduler.queue(qpu)
+            assert len(queue) == scheduler.queue_length(qpu)
+            places = [scheduler.explain(job_id).position for job_id in queue]
+            assert places == list(range(1, len(queue) + 1))
+        for job_id, job in scheduler.jobs.items():
+            explanation = scheduler.explain(job_id)
+            assert explanation.reason.message
+            assert (explanation.position is None) == (job.status is JobStatus.RUNNING)
+            times = [at for at, _ in explanation.story]
+            assert times == sorted(times)
+        scheduler.check()
+
     @invariant()
     def final_is_final(self) -> None:
         for job_id in self.centre.settled:

@@ -6,7 +6,7 @@ import pytest
 from virtual_centre import VirtualCentre, a_centre
 
 from ketline.core import codes, events
-from ketline.core.model import Failure, JobStatus, Reason, Stage, WorkloadState
+from ketline.core.model import Failure, JobStatus, Mode, Reason, Stage, WorkloadState
 
 OPEN, ACTIVE, INACTIVE = WorkloadState.OPEN, WorkloadState.ACTIVE, WorkloadState.INACTIVE
 PENDING_CLOSED, CLOSED = WorkloadState.PENDING_CLOSED, WorkloadState.CLOSED
@@ -271,6 +271,11 @@ def test_s20_a_longer_ttl_than_the_plans_is_refused_and_the_maximum_named() -> N
 def test_s20_a_ttl_that_is_no_duration_is_refused(ttl: float) -> None:
     c = a_centre()
     assert c.refused(lambda: c.open("s", max_ttl=ttl)) == codes.INVALID_REQUEST
+
+
+def test_a_workload_is_a_session_or_a_batch() -> None:
+    c = a_centre()
+    assert c.refused(lambda: c.open("s", Mode.JOB)) == codes.INVALID_REQUEST
 
 
 def test_s22_the_classical_parts_of_a_sessions_jobs_overlap() -> None:

@@ -101,6 +101,10 @@ class Centre:
         self._changed_workloads: dict[str, Workload] = {}
         self._deeds: list[Action] = []
 
+    def pool(self) -> Pool:
+        """An empty queue for a QPU."""
+        return Pool(self.fair, self.age_of_group)
+
     def shrunk(self, instance_id: str) -> None:
         """An instance's ratio became smaller: its place in every queue is better now."""
         for qpu in self.qpus.values():

@@ -8,7 +8,6 @@ from ketline.core import jobs, windows, workloads
 from ketline.core.actions import Calibrate
 from ketline.core.centre import Centre, Group, Qpu
 from ketline.core.model import Job, Mode, QpuMode
-from ketline.core.pool import Accept
 
 
 def dispatch(c: Centre, qpu: Qpu, now: float) -> None:
@@ -32,12 +31,34 @@ def owns(group: Group) -> bool:
     return enters(group) and group.noun.window_started_at is not None
 
 
-def may_start(c: Centre, qpu: Qpu, now: float) -> Accept | None:
-    """Which waiting work may start, where windows leave a choice; None when nothing stands in the way."""
-    return partial(_accepts, c, qpu, now) if qpu.windows else None
+def next_any(c: Centre, qpu: Qpu, now: float) -> tuple[str | None, str | None]:
+    """The next individual job, or session or batch, that may start: (job id, None) or (None, workload id)."""
+    if not qpu.windows:
+        return qpu.pool.next_any()
+    accept = partial(_accepts, c, qpu, now)
+    window = windows.present(qpu, now)
+    if window is None:
+        return qpu.pool.next_any(accept)
+    if window.instance_id is None:
+        return None, None
+    found = qpu.pool.next_of(window.instance_id)
+    return found if found != (None, None) and accept(*found) else (None, None)
+
+
+def next_single(c: Centre, qpu: Qpu, now: float) -> str | None:
+    """The next individual job that may start."""
+    if not qpu.windows:
+        return qpu.pool.next_single()
+    accept = partial(_accepts, c, qpu, now)
+    window = windows.present(qpu, now)
+    if window is None:
+        return qpu.pool.next_single(accept)
+    job_id = None if window.instance_id is None else qpu.pool.next_single_of(window.instance_id)
+    return job_id if job_id is not None and accept(job_id, None) else None
 
 
 def _accepts(c: Centre, qpu: Qpu, now: float, job_id: str | None, workload_id: str | None) -> bool:
+    """Whether a job, or the first of a session or batch, may start where windows leave a choice."""
     job = c.jobs[job_id] if job_id is not None else None
     if job is None and workload_id is not None:
         job = next_of(c.groups[workload_id])
@@ -53,8 +74,7 @@ def _dispatch_all(c: Centre, qpu: Qpu, now: float) -> None:
     """A simulator without a queue: everything starts at once, side by side."""
     if not qpu.starts_work:
         return
-    accept = may_start(c, qpu, now)
-    while (job_id := qpu.pool.next_single(accept)) is not None:
+    while (job_id := next_single(c, qpu, now)) is not None:
         _start(c, c.jobs[job_id], now)
     for job in list(qpu.ready.values()):
         if windows.fits_qpu(qpu, job, now):
@@ -119,16 +139,15 @@ def drained(qpu: Qpu, group: Group) -> bool:
 def _select(c: Centre, qpu: Qpu, group: Group | None, now: float) -> Job | None:
     """The next job for a free lane. Selecting a session or batch makes it the holder; a session then
     yields None, since it has to be admitted first."""
-    accept = may_start(c, qpu, now)
     if group is not None:
         job = next_of(group)
         if job is not None and windows.fits(qpu, job, now):
             return job
         if group.noun.mode is Mode.SESSION:
             return None
-        job_id = qpu.pool.next_single(accept)
+        job_id = next_single(c, qpu, now)
         return None if job_id is None else c.jobs[job_id]
-    job_id, workload_id = qpu.pool.next_any(accept)
+    job_id, workload_id = next_any(c, qpu, now)
     if job_id is not None:
         return c.jobs[job_id]
     if workload_id is None:
@@ -143,7 +162,7 @@ def _feed(c: Centre, qpu: Qpu, now: float) -> None:
     if qpu.locked or qpu.calibrating:
         return
     group = None if qpu.holder is None else c.groups[qpu.holder]
-    if qpu.calibration_due and qpu.spec.mode is QpuMode.ONLINE and not (group is not None and owns(group)):
+    if qpu.calibration_due and _may_calibrate(qpu, group, now):
         qpu.calibration_due = False
         qpu.calibrating = True
         c.do(Calibrate(qpu.spec.qpu_id))
@@ -151,6 +170,14 @@ def _feed(c: Centre, qpu: Qpu, now: float) -> None:
     chosen = next_ready(qpu, group, now)
     if chosen is not None:
         jobs.run(c, chosen, qpu, now)
+
+
+def _may_calibrate(qpu: Qpu, group: Group | None, now: float) -> bool:
+    """Never during an active session, and not while the QPU is under maintenance."""
+    if qpu.spec.mode is not QpuMode.ONLINE or (group is not None and owns(group)):
+        return False
+    window = windows.present(qpu, now)
+    return window is None or window.instance_id is not None
 
 
 def next_ready(qpu: Qpu, group: Group | None, now: float) -> Job | None:

@@ -16,22 +16,26 @@ from ketline.core.ranking import Key, Ranking
 from ketline.core.usage import Meter
 
 EXPIRIES_AT_ONCE = 64
-SEARCH_DEPTH = 256
+SEARCH_DEPTH = 32
+"""How many instances are asked for work that fits before a window; each costs some 10 us."""
 
 
 class Account:
-    """The upper level: its own allocation, or the sum of its instances'."""
+    """The upper level: its own allocation, or the sum of its instances'.
+
+    ``given`` is what instances say of the account's allocation; should they disagree, the largest counts.
+    """
 
     __slots__ = ("given", "meter", "summed")
 
     def __init__(self) -> None:
         self.meter = Meter(None)
-        self.given: float | None = None
+        self.given: dict[str, float] = {}
         self.summed = 0.0
 
     def ratio(self, now: float, more: float = 0.0) -> float:
         """Usage, and ``more`` that is to be charged, relative to allocation."""
-        allocation = self.summed if self.given is None else self.given
+        allocation = max(self.given.values()) if self.given else self.summed
         return (self.meter.weight(now) + more) / allocation if allocation > 0 else inf
 
 
@@ -86,7 +90,10 @@ class FairShare:
                 for at, seconds in share.meter.rewindow(spec.window_seconds):
                     self.bill(spec.instance_id, at, seconds)
         account.summed += share.allocation
-        account.given = spec.account_allocation_seconds
+        if spec.account_allocation_seconds is None:
+            account.given.pop(spec.instance_id, None)
+        else:
+            account.given[spec.instance_id] = spec.account_allocation_seconds
         self._on_shrink(spec.instance_id)
 
     def bill(self, instance_id: str, at: float, seconds: float) -> None:
@@ -130,7 +137,7 @@ class FairShare:
         for account_id, account in self.accounts.items():
             other = twin.accounts[account_id] = Account()
             other.meter = account.meter.copy(None)
-            other.given, other.summed = account.given, account.summed
+            other.given, other.summed = dict(account.given), account.summed
         for instance_id, share in self.shares.items():
             other_share = Share(share.spec, twin.accounts[share.spec.account_id])
             other_share.meter = share.meter.copy(other_share.account.meter)
@@ -174,6 +181,10 @@ class Line:
             members = self._members[account_id] = Ranking(self._instance_key)
         members.touch(instance_id)
         self._accounts.touch(account_id)
+
+    def first_of(self, instance_id: str) -> Key | None:
+        """The key of one instance here, None when nothing of it may be taken."""
+        return self._instance_key(instance_id)
 
     def best(self, accept: Callable[[str], bool] | None = None) -> tuple[Key, str] | None:
         """The next instance, with its key (account's ratio, own ratio, age of its oldest).

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ketline.core.centre import Centre, Group, Qpu
-from ketline.core.dispatch import drained, enters, may_start, next_of, next_ready, owns
+from ketline.core.dispatch import drained, enters, next_any, next_of, next_ready, next_single, owns
 from ketline.core.model import JobStatus, Mode, Stage, WorkloadState
 from ketline.core.timers import TimerKind
 from ketline.core.windows import fits, open_to
@@ -63,16 +63,15 @@ def _check_busy(c: Centre, qpu: Qpu, holder: Group | None) -> None:
     name = qpu.spec.qpu_id
     if not qpu.starts_work:
         return
-    accept = may_start(c, qpu, c.now)
     if len(qpu.running) < qpu.spec.lanes:
         first = None if holder is None else next_of(holder)
         if holder is None:
-            _hold(qpu.pool.next_any(accept) == (None, None), f"{name}: a lane is free and work waits")
+            _hold(next_any(c, qpu, c.now) == (None, None), f"{name}: a lane is free and work waits")
         elif holder.noun.mode is Mode.BATCH or owns(holder):
             stuck = first is None or not fits(qpu, first, c.now)
             _hold(stuck, f"{name}: a lane is free and its holder waits")
         if holder is not None and holder.noun.mode is Mode.BATCH:
-            _hold(qpu.pool.next_single(accept) is None, f"{name}: a lane is free and a job waits")
+            _hold(next_single(c, qpu, c.now) is None, f"{name}: a lane is free and a job waits")
     if holder is not None and enters(holder) and not owns(holder):
         _hold(holder.queued or holder.running, f"{name}: drains for a session without jobs")
         ready = holder.running and drained(qpu, holder) and open_to(qpu, holder.noun.instance_id, c.now)

@@ -40,6 +40,8 @@ def _positive(field: str, value: float | None) -> None:
 def admit_workload(c: Centre, event: WorkloadOpened) -> InstanceSpec:
     """Check ``POST /sessions``: plan, backend and TTL (C3, S20). Raises `Rejection`."""
     instance = _admit(c, event.instance_id, event.qpu_id)
+    if event.mode is Mode.JOB:
+        raise Rejection(reasons.invalid("mode", "must be batch or dedicated"))
     if event.mode is Mode.SESSION and not instance.sessions and not instance.open_session_as_jobs:
         raise Rejection(reasons.no_sessions(instance.plan))
     _positive("max_ttl", event.max_ttl_seconds)

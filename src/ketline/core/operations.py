@@ -18,7 +18,6 @@ from ketline.core.model import (
     Stage,
     WorkloadState,
 )
-from ketline.core.pool import Pool
 from ketline.core.timers import TimerKind
 
 LIMIT_TOLERANCE_SECONDS = 1e-6
@@ -31,7 +30,7 @@ def register_qpu(c: Centre, spec: QpuSpec, now: float) -> None:
     """A QPU exists, or its facts changed."""
     qpu = c.qpus.get(spec.qpu_id)
     if qpu is None:
-        qpu = c.qpus[spec.qpu_id] = Qpu(spec, Pool(c.fair, c.age_of_group))
+        qpu = c.qpus[spec.qpu_id] = Qpu(spec, c.pool())
     elif qpu.spec.serial != spec.serial:
         raise ValueError(f"{spec.qpu_id}: a QPU can't turn into a simulator without a queue, or back")
     if spec.lanes < 1:

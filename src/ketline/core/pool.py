@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from ketline.core.fairshare import FairShare, Line
 from ketline.core.model import Job
@@ -97,11 +97,31 @@ class Pool:
             return (None if single is None else self.oldest_single(single[1])), None
         return None, self.oldest_group(group[1])
 
+    def next_of(self, instance_id: str) -> tuple[str | None, str | None]:
+        """The next of one instance, as (job id, None) or (None, workload id)."""
+        single, group = self._single_line.first_of(instance_id), self._group_line.first_of(instance_id)
+        if group is None or (single is not None and single < group):
+            return (None if single is None else self.oldest_single(instance_id)), None
+        return None, self.oldest_group(instance_id)
+
+    def next_single_of(self, instance_id: str) -> str | None:
+        """The id of the next individual job of one instance."""
+        return None if self._single_line.first_of(instance_id) is None else self.oldest_single(instance_id)
+
     def _accept_single(self, accept: Accept) -> Callable[[str], bool]:
         return lambda instance_id: accept(self.oldest_single(instance_id), None)
 
     def _accept_group(self, accept: Accept) -> Callable[[str], bool]:
         return lambda instance_id: accept(None, self.oldest_group(instance_id))
+
+    def copy_from(self, other: Pool, jobs: Mapping[str, Job]) -> None:
+        """Take over what waits in another centre's queue; ``jobs`` are this one's. This one is empty."""
+        for instance_id, waiting in other._singles.items():
+            self._singles[instance_id] = OrderedDict((job_id, jobs[job_id]) for job_id in waiting)
+            self._single_line.touch(instance_id)
+        for instance_id, groups in other._groups.items():
+            for workload_id in groups.members():
+                self.add_group(instance_id, workload_id)
 
     def waiting(self) -> tuple[dict[str, list[Job]], dict[str, list[str]]]:
         """All that waits, by instance: individual jobs, oldest first, and the ids of sessions and batches."""

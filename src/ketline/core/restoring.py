@@ -1,15 +1,12 @@
-"""Taking up where a predecessor stopped, and making an independent twin."""
+"""Taking up where a predecessor stopped: unfinished jobs, open workloads and usage."""
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
-
 from ketline.core import jobs, reasons, workloads
 from ketline.core.actions import Prepare
-from ketline.core.centre import Centre, Qpu
+from ketline.core.centre import Centre
 from ketline.core.lifecycle import JobStep, WorkloadStep, workload_step
 from ketline.core.model import Job, JobStatus, Reason, Stage, Workload
-from ketline.core.pool import Pool
 from ketline.core.timers import TimerKind
 
 
@@ -94,55 +91,3 @@ def _resume(c: Centre, workload_id: str, now: float, seen_at: float) -> None:
         workload.idle_at += now - seen_at
         c.timers.set(TimerKind.IDLE, workload_id, workload.idle_at)
     workloads.reopen_window(c, group, seen_at, now)
-
-
-def copy(source: Centre) -> Centre:
-    """An independent twin, by the same building blocks."""
-    c = Centre()
-    c.now, c.seq = source.now, source.seq
-    c.instances.update(source.instances)
-    c.specs.update(source.specs)
-    c.fair = source.fair.copy(c.shrunk)
-    for qpu_id, qpu in source.qpus.items():
-        c.qpus[qpu_id] = Qpu(
-            qpu.spec,
-            Pool(c.fair, c.age_of_group),
-            holder=qpu.holder,
-            calibrating=qpu.calibrating,
-            calibration_due=qpu.calibration_due,
-            lanes_before=qpu.lanes_before,
-            windows=dict(qpu.windows),
-        )
-    for group in source.groups.values():
-        noun = replace(group.noun, windows=list(group.noun.windows), history=list(group.noun.history))
-        workloads.adopt(c, noun)
-    _copy_jobs(source, c)
-    c.charges = dict(source.charges)
-    c.spans = {job_id: list(spans) for job_id, spans in source.spans.items()}
-    c.stories = {key: list(story) for key, story in source.stories.items()}
-    c.timers = source.timers.copy()
-    c.restless_qpus.clear()
-    return c
-
-
-_JOB_FIELDS = tuple(field.name for field in fields(Job))
-
-
-def _copy_job(job: Job) -> Job:
-    twin = Job.__new__(Job)
-    for name in _JOB_FIELDS:
-        setattr(twin, name, getattr(job, name))
-    return twin
-
-
-def _copy_jobs(source: Centre, c: Centre) -> None:
-    twins = {job_id: _copy_job(job) for job_id, job in source.jobs.items()}
-    for job in sorted(twins.values(), key=lambda job: job.seq):
-        jobs.join(c, job)
-    for qpu_id, qpu in source.qpus.items():
-        twin = c.qpus[qpu_id]
-        twin.running = {job_id: twins[job_id] for job_id in qpu.running}
-        twin.ready = {job_id: twins[job_id] for job_id in qpu.ready}
-        twin.locked = {job_id: twins[job_id] for job_id in qpu.locked}
-    for workload_id, group in source.groups.items():
-        c.groups[workload_id].running = {job_id: twins[job_id] for job_id in group.running}

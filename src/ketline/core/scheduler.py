@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from ketline.core import events, jobs, operations, order, reasons, restoring, workloads
 from ketline.core.actions import Action
 from ketline.core.centre import Centre
+from ketline.core.copying import copy
 from ketline.core.dispatch import dispatch
 from ketline.core.explain import Explanation, explain
 from ketline.core.handlers import HANDLERS
@@ -95,7 +96,7 @@ class Scheduler:
 
     def copy(self) -> Scheduler:
         """An independent scheduler in the same state, for running ahead on a virtual clock."""
-        return Scheduler(restoring.copy(self._c))
+        return Scheduler(copy(self._c))
 
     def check(self) -> None:
         """Raise ``InvariantError`` unless every invariant holds."""

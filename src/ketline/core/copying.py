@@ -1,0 +1,59 @@
+"""Making an independent twin of a centre, to run ahead on a virtual clock.
+
+Cost: linear in the unfinished jobs, about 5 us each, and in the instances.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import fields, replace
+from operator import attrgetter
+
+from ketline.core import workloads
+from ketline.core.centre import Centre, Qpu
+from ketline.core.model import Job
+
+_facts_of_job = attrgetter(*(field.name for field in fields(Job)))
+
+
+def copy(source: Centre) -> Centre:
+    """A twin in the same state; nothing is shared that ever changes. Its wake-up isn't announced yet."""
+    c = Centre()
+    c.now, c.seq = source.now, source.seq
+    c.instances.update(source.instances)
+    c.specs.update(source.specs)
+    c.fair = source.fair.copy(c.shrunk)
+    twins = {job_id: Job(*_facts_of_job(job)) for job_id, job in source.jobs.items()}
+    c.jobs.update(twins)
+    for instance_id, jobs in source.unfinished.items():
+        c.unfinished[instance_id] = {job_id: twins[job_id] for job_id in jobs}
+    for qpu_id, qpu in source.qpus.items():
+        c.qpus[qpu_id] = _copy_qpu(c, qpu, twins)
+    for group in source.groups.values():
+        noun = group.noun
+        twin = workloads.adopt(c, replace(noun, windows=list(noun.windows), history=list(noun.history)))
+        twin.queued = OrderedDict((job_id, twins[job_id]) for job_id in group.queued)
+        twin.running = {job_id: twins[job_id] for job_id in group.running}
+    for qpu_id, qpu in source.qpus.items():
+        c.qpus[qpu_id].pool.copy_from(qpu.pool, twins)
+    c.charges = dict(source.charges)
+    c.spans = {job_id: list(spans) for job_id, spans in source.spans.items()}
+    c.stories = {key: list(story) for key, story in source.stories.items()}
+    c.timers = source.timers.copy()
+    return c
+
+
+def _copy_qpu(c: Centre, qpu: Qpu, twins: dict[str, Job]) -> Qpu:
+    return Qpu(
+        qpu.spec,
+        c.pool(),
+        running={job_id: twins[job_id] for job_id in qpu.running},
+        ready={job_id: twins[job_id] for job_id in qpu.ready},
+        locked={job_id: twins[job_id] for job_id in qpu.locked},
+        holder=qpu.holder,
+        calibrating=qpu.calibrating,
+        calibration_due=qpu.calibration_due,
+        lanes_before=qpu.lanes_before,
+        queued=qpu.queued,
+        windows=dict(qpu.windows),
+    )
