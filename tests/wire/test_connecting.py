@@ -212,5 +212,7 @@ def test_a_revoked_key_is_refused_at_once(server, crns):
         assert ask("GET", f"{server.url}/api/v1/backends", headers=headers).status_code == 200
         administrator.revoke_key(view.key_id)
     until(lambda: ask("GET", f"{server.url}/api/v1/backends", headers=headers).status_code == 401, 5)
+    for method, path in (("POST", "/v3/resources/search"), ("GET", "/ketline/v1/keys")):
+        assert ask(method, f"{server.url}{path}", headers=headers, json={}).status_code == 401, path
     with pytest.raises(IBMNotAuthorizedError):
         backend.status()

@@ -25,7 +25,7 @@ class Gate:
 
     async def owner(self, scope: Scope) -> Principal:
         """The owner of the token or key in ``Authorization``; BAD_CREDENTIALS otherwise."""
-        return await self._owner(_header(scope, b"authorization"))
+        return await self.runtime.standing(await self._owner(_header(scope, b"authorization")))
 
     async def inside(self, scope: Scope) -> Principal:
         """The owner inside the instance that ``Service-CRN`` names; BAD_CREDENTIALS, INSTANCE_NOT_FOUND."""

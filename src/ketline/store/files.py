@@ -68,7 +68,7 @@ class _FolderWriter:
             pass
 
     def _group(self) -> bool:
-        """Do what is waiting; False when that was the last. As a method, it keeps nothing of what it wrote."""
+        """Do what is waiting; False when that was the last. Being a method, it keeps nothing it wrote."""
         group = [self._waiting.get()]
         while group[-1] is not None and len(group) < 256:
             try:
