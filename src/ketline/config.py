@@ -188,6 +188,8 @@ class QpuSettings(Section):
     """Cadence of calibrations; unset means never by itself."""
     calibration_seconds: float = Field(5.0, ge=0)
     """How long a calibration takes."""
+    drift: float = Field(0.0, ge=0, le=10)
+    """Share by which an emulator's figures drift within a day of a calibration; 0 turns it off."""
 
 
 DEFAULT_PLANS: dict[str, PlanSettings] = {

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ketline.qpus.drift import calibrated
 from ketline.qpus.driver import Admission, Health, Progress
 from ketline.qpus.snapshots import ideal, snapshot
 
@@ -57,7 +58,9 @@ class Emulator:
         self._engine.stop(handle)
 
     def calibrate(self, at: float) -> Device:
-        """The device as it is; nothing drifts on it."""
+        """Bring the device back to its recorded figures, nearly (`ketline.qpus.drift`), and publish it."""
+        self._device = calibrated(self.device(self._settings), self._settings, at)
+        self._engine.restore(self._device, at)
         return self._device
 
     def describe(self) -> dict[str, object]:
@@ -66,6 +69,7 @@ class Emulator:
         return {
             "name": device.name, "driver": "emulator", "device": self._settings.device,
             "num_qubits": device.num_qubits, "simulator": device.simulator, "pace": self._settings.pace,
+            "drift": self._settings.drift, "calibration_id": device.calibration_id,
             "memory_bytes": self._settings.memory_bytes,
         }  # fmt: skip
 

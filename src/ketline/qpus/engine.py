@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ketline.qpus.counts import Shots, pack, unpack
+from ketline.qpus.drift import calibration_time, drifted, steps
 from ketline.qpus.driver import Admission, Progress
 from ketline.qpus.iq import placed, points, sides
 from ketline.qpus.items import ReadyItem, TimedItem, Workbench, check, readers
@@ -42,22 +43,39 @@ class _Started:
 
 
 class Engine:
-    """Runs units of work on one device.
+    """Runs units of work on one device, which drifts if its settings say so.
 
     Args:
-        device: the device as it really is.
-        settings: pace, seed and memory of the QPU.
+        device: the device as it was published.
+        settings: pace, seed, drift and memory of the QPU.
     """
 
     def __init__(self, device: Device, settings: QpuSettings) -> None:
         self._settings = settings
+        self._published = device
+        self._calibrated_at = calibration_time(device, time.time())
+        self._step = 0
         self._bench = Workbench(device)
         self._seeds = np.random.SeedSequence(settings.seed)
         self._units: dict[str, _Started] = {}
 
+    def restore(self, device: Device, at: float) -> None:
+        """A calibration made the device what it is published as."""
+        self._published, self._calibrated_at, self._step = device, at, 0
+        self._bench = Workbench(device)
+
+    def drift(self, at: float) -> Device:
+        """Let the device drift up to a time, and return it as it is then."""
+        step = steps(self._settings, self._calibrated_at, at)
+        if step != self._step:
+            self._step = step
+            self._bench = Workbench(drifted(self._published, self._settings, self._calibrated_at, step))
+        return self._bench.device
+
     def start(self, unit: WorkUnit) -> str:
         """Begin a unit and return its handle."""
         handle = secrets.token_hex(8)
+        self.drift(time.time())
         seed = self._seed(unit)
         started = _Started(iter(()), 0, unit.executions)
         started.steps = self._mock(unit, seed, started) if unit.mock else self._run(unit, seed, started)
