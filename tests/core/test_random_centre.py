@@ -251,6 +251,11 @@ class RandomCentre(RuleBasedStateMachine):
         assert before == (dict(self.centre.scheduler.jobs), dict(self.centre.scheduler.workloads))
 
     @rule()
+    def shadow(self) -> None:
+        """From now on a copy hears of everything, and must decide alike."""
+        self.centre.shadow = self.centre.scheduler.copy()
+
+    @rule()
     def ask(self) -> None:
         """Every unfinished job can be explained, and what is told agrees."""
         scheduler = self.centre.scheduler

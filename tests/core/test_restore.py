@@ -5,7 +5,7 @@ from __future__ import annotations
 from virtual_centre import VirtualCentre, a_centre
 
 from ketline.core import actions, codes, events
-from ketline.core.model import Job, JobStatus, Stage, Workload, WorkloadState
+from ketline.core.model import InstanceSpec, Job, JobStatus, Mode, QpuSpec, Stage, Workload, WorkloadState
 from ketline.core.scheduler import Scheduler
 
 
@@ -164,3 +164,30 @@ def test_the_nouns_are_plain_facts_that_a_store_can_write_down() -> None:
         for name in noun.__slots__:
             value = getattr(noun, name)
             assert isinstance(value, plain) or name == "reason", name
+
+
+def test_a_copy_tells_what_a_refused_event_left_untold() -> None:
+    c = a_centre()
+    c.open("s", max_ttl=50)
+    c.submit("a", to="s", prep=0, run=10)
+    c.until(20)
+    c.wake_at = None
+    c.t = 60.0
+    assert c.refused(lambda: c.submit("b", to="s")) == codes.SESSION_CLOSED
+    told = c.scheduler.copy().handle(events.TimerFired(), 60.0)
+    assert [type(doing) for doing in told] == [actions.Bill, actions.WorkloadChanged]
+
+
+def test_the_same_events_lead_to_the_same_actions() -> None:
+    first, second = Scheduler(), Scheduler()
+    log = [
+        events.QpuRegistered(QpuSpec("q", lanes=2)),
+        *(events.InstanceRegistered(InstanceSpec(name)) for name in "xyz"),
+        events.WorkloadOpened("w", Mode.BATCH, "x", "u", "q"),
+        *(events.JobSubmitted(f"{name}{n}", name, "u", "q", "sampler") for n in range(3) for name in "xyz"),
+        events.JobSubmitted("w1", "x", "u", "q", "sampler", "w"),
+        events.JobCancelRequested("x0"),
+        events.JobCancelRequested("y0"),
+    ]
+    for at, event in enumerate(log):
+        assert repr(first.handle(event, at)) == repr(second.handle(event, at))

@@ -58,6 +58,7 @@ class VirtualCentre:
     calibration_ok: bool = True
     keep_log: bool = True
     lives: int = 0
+    shadow: Scheduler | None = None  # a copy that hears of everything, and must decide alike
     wake_at: float | None = None
 
     def __post_init__(self) -> None:
@@ -159,9 +160,16 @@ class VirtualCentre:
     def send(self, event: events.Event) -> None:
         try:
             doings = self.scheduler.handle(event, self.t)
+        except Rejection:
+            if self.shadow is not None:
+                with pytest.raises(Rejection):
+                    self.shadow.handle(event, self.t)
+            raise
         finally:
             if self.checking:
                 self.scheduler.check()
+        if self.shadow is not None:
+            assert told(self.shadow.handle(event, self.t)) == told(doings), "a copy decides otherwise"
         self.perform(doings)
 
     def perform(self, doings: list[actions.Action]) -> None:
@@ -224,7 +232,7 @@ class VirtualCentre:
 
     def succeed(self, outage: float = 0.0) -> None:
         """Another scheduler takes up what a store would know, after a while."""
-        old, self.scheduler, self.wake_at = self.scheduler, Scheduler(), None
+        old, self.scheduler, self.wake_at, self.shadow = self.scheduler, Scheduler(), None, None
         seen_at, self.t = self.t, self.t + outage
         for qpu in old.qpus.values():
             self.send(events.QpuRegistered(qpu))
@@ -318,6 +326,11 @@ class VirtualCentre:
         assert caught.value.reason.message
         assert caught.value.reason.solution
         return caught.value.reason.code
+
+
+def told(doings: list[actions.Action]) -> list[str]:
+    """Actions in words; wake-ups aside, which depend on the ones that were asked for before."""
+    return [repr(doing) for doing in doings if not isinstance(doing, actions.SetTimer)]
 
 
 def a_centre(**qpu: Any) -> VirtualCentre:

@@ -71,6 +71,26 @@ class Group:
         return self.noun.mode is Mode.SESSION and not self.noun.as_jobs
 
 
+@dataclass(slots=True)
+class Outbox:
+    """What was decided and isn't told yet: lines of the ledger, nouns by id, and what is to be done."""
+
+    bills: list[Action] = field(default_factory=list)
+    settled: dict[str, Job] = field(default_factory=dict)
+    jobs: dict[str, Job] = field(default_factory=dict)
+    workloads: dict[str, Workload] = field(default_factory=dict)
+    deeds: list[Action] = field(default_factory=list)
+
+    def actions(self) -> list[Action]:
+        """The ledger and the facts first, then what is to be done about them; a noun once."""
+        actions = self.bills
+        actions += [Settle(job) for job in self.settled.values()]
+        actions += [JobChanged(job) for job in self.jobs.values()]
+        actions += [WorkloadChanged(workload) for workload in self.workloads.values()]
+        actions += self.deeds
+        return actions
+
+
 class Centre:
     """All QPUs, instances, sessions, batches and unfinished jobs."""
 
@@ -94,12 +114,7 @@ class Centre:
         self.restless_groups: dict[str, Group] = {}
         self.restless_qpus: dict[str, Qpu] = {}
         self.restless_instances: dict[str, None] = {}
-        # the outbox
-        self._bills: list[Action] = []
-        self._settled: dict[str, Job] = {}
-        self._changed_jobs: dict[str, Job] = {}
-        self._changed_workloads: dict[str, Workload] = {}
-        self._deeds: list[Action] = []
+        self.outbox = Outbox()
 
     def pool(self) -> Pool:
         """An empty queue for a QPU."""
@@ -130,40 +145,35 @@ class Centre:
 
     def do(self, action: Action) -> None:
         """Order something to be done."""
-        self._deeds.append(action)
+        self.outbox.deeds.append(action)
 
     def bill(self, line: UsageLine) -> None:
         """Write a line of the ledger, and count it."""
-        self._bills.append(Bill(line))
+        self.outbox.bills.append(Bill(line))
         self.fair.bill(line.instance_id, line.ended_at, line.seconds)
         self.restless_instances[line.instance_id] = None
 
     def changed(self, noun: Job | Workload) -> None:
         """Note that a noun's facts changed."""
         if isinstance(noun, Job):
-            self._changed_jobs[noun.job_id] = noun
+            self.outbox.jobs[noun.job_id] = noun
         else:
-            self._changed_workloads[noun.workload_id] = noun
+            self.outbox.workloads[noun.workload_id] = noun
 
     def settled(self, job: Job) -> None:
         """Note that a job is final: what was ordered for it just before is off."""
         orders = (Prepare, Run, Finalize, Stop)
-        self._deeds = [
-            deed for deed in self._deeds if not (isinstance(deed, orders) and deed.job_id == job.job_id)
+        self.outbox.deeds = [
+            deed for deed in self.outbox.deeds if not (isinstance(deed, orders) and deed.job_id == job.job_id)
         ]
-        self._changed_jobs.pop(job.job_id, None)
-        self._settled[job.job_id] = job
+        self.outbox.jobs.pop(job.job_id, None)
+        self.outbox.settled[job.job_id] = job
 
     def take(self) -> list[Action]:
-        """Empty the outbox: the ledger and the facts first, then what is to be done about them."""
-        actions = self._bills
-        actions += [Settle(job) for job in self._settled.values()]
-        actions += [JobChanged(job) for job in self._changed_jobs.values()]
-        actions += [WorkloadChanged(workload) for workload in self._changed_workloads.values()]
-        actions += self._deeds
+        """Empty the outbox."""
+        actions = self.outbox.actions()
+        self.outbox = Outbox()
         at = self.timers.announce(self.now)
         if at is not None:
             actions.append(SetTimer(at))
-        self._bills, self._deeds = [], []
-        self._settled, self._changed_jobs, self._changed_workloads = {}, {}, {}
         return actions

@@ -10,8 +10,8 @@ from dataclasses import fields, replace
 from operator import attrgetter
 
 from ketline.core import workloads
-from ketline.core.centre import Centre, Qpu
-from ketline.core.model import Job
+from ketline.core.centre import Centre, Outbox, Qpu
+from ketline.core.model import Job, Workload
 
 _facts_of_job = attrgetter(*(field.name for field in fields(Job)))
 
@@ -30,8 +30,7 @@ def copy(source: Centre) -> Centre:
     for qpu_id, qpu in source.qpus.items():
         c.qpus[qpu_id] = _copy_qpu(c, qpu, twins)
     for group in source.groups.values():
-        noun = group.noun
-        twin = workloads.adopt(c, replace(noun, windows=list(noun.windows), history=list(noun.history)))
+        twin = workloads.adopt(c, _copy_workload(group.noun))
         twin.queued = OrderedDict((job_id, twins[job_id]) for job_id in group.queued)
         twin.running = {job_id: twins[job_id] for job_id in group.running}
     for qpu_id, qpu in source.qpus.items():
@@ -40,7 +39,26 @@ def copy(source: Centre) -> Centre:
     c.spans = {job_id: list(spans) for job_id, spans in source.spans.items()}
     c.stories = {key: list(story) for key, story in source.stories.items()}
     c.timers = source.timers.copy()
+    c.outbox = _copy_outbox(source.outbox, c)
     return c
+
+
+def _copy_outbox(outbox: Outbox, c: Centre) -> Outbox:
+    """What a refused event left behind to be told with the next one."""
+    return Outbox(
+        bills=list(outbox.bills),
+        settled={job_id: Job(*_facts_of_job(job)) for job_id, job in outbox.settled.items()},
+        jobs={job_id: c.jobs[job_id] for job_id in outbox.jobs},
+        workloads={
+            name: c.workloads[name] if name in c.workloads else _copy_workload(workload)
+            for name, workload in outbox.workloads.items()
+        },
+        deeds=list(outbox.deeds),
+    )
+
+
+def _copy_workload(workload: Workload) -> Workload:
+    return replace(workload, windows=list(workload.windows), history=list(workload.history))
 
 
 def _copy_qpu(c: Centre, qpu: Qpu, twins: dict[str, Job]) -> Qpu:
