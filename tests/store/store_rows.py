@@ -26,9 +26,9 @@ def new_job(number: int, **changes: Any) -> Changes:
     row = job_row(number, **changes)
     made = Changes()
     made.add_job(row)
-    pending = row["finished_at"] is None
     outside = row["workload_id"] is None
-    made.counts[row["instance_id"], row["user_id"], row["backend"], row["program"], outside, pending] += 1
+    key = (row["instance_id"], row["user_id"], row["backend"], row["program"], outside, row["status"])
+    made.counts[key] += 1
     return made
 
 

@@ -97,8 +97,8 @@ def test_counts_add_up(store: Store) -> None:
     for number in range(5):
         store.writer.write(new_job(number)).result(10)
     done = Changes()
-    done.counts["here", "ada", "ket_fez", "sampler", True, True] -= 2
-    done.counts["here", "ada", "ket_fez", "sampler", True, False] += 2
+    done.counts["here", "ada", "ket_fez", "sampler", True, "queued"] -= 2
+    done.counts["here", "ada", "ket_fez", "sampler", True, "completed"] += 2
     store.writer.write(done).result(10)
 
     def count(pending: bool | None) -> int:

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from ketline.core import actions as do
 from ketline.core.actions import Action
 from ketline.core.events import Event, InstanceRegistered, QpuRegistered, TimerFired, WindowAnnounced
-from ketline.core.model import Job, QpuMode, UsageLine, Workload
+from ketline.core.model import Job, JobStatus, QpuMode, UsageLine, Workload
 from ketline.core.scheduler import Scheduler
 from ketline.service import records
 from ketline.service.board import Board
@@ -131,7 +131,8 @@ class Engine:
         self._changes.new_tags += [
             {"instance_id": job.instance_id, "tag": tag, "job_id": job_id} for tag in job.tags
         ]
-        self._changes.counts[count_key(job, record, pending=True)] += 1
+        self._changes.counts[count_key(job, record, job.status)] += 1
+        record.counted_as = job.status
         self._show_job(job, record)
         self.perform(actions, now)
         self._flush_soon()
@@ -226,6 +227,13 @@ class Engine:
         record = self.records[action.job.job_id]
         self._show_job(action.job, record)
         self._changes.change_job(action.job.job_id, records.job_life(action.job, record))
+        self._count(action.job, record)
+
+    def _count(self, job: Job, record: JobRecord) -> None:
+        if record.counted_as is not job.status:
+            self._changes.counts[count_key(job, record, record.counted_as)] -= 1
+            self._changes.counts[count_key(job, record, job.status)] += 1
+            record.counted_as = job.status
 
     def _settle(self, action: do.Settle, _now: float) -> None:
         job = action.job
@@ -233,8 +241,7 @@ class Engine:
         self.queue_lengths[job.qpu_id] -= 1
         self._show_job(job, record)
         self._changes.change_job(job.job_id, records.job_life(job, record))
-        self._changes.counts[count_key(job, record, pending=True)] -= 1
-        self._changes.counts[count_key(job, record, pending=False)] += 1
+        self._count(job, record)
         self.after_commit(("settled", job.job_id), lambda: self._doer().settled(job, record))
         for watch in self.watchers:
             watch(job)
@@ -303,6 +310,7 @@ class Engine:
         )
 
 
-def count_key(job: Job, record: JobRecord, *, pending: bool) -> CountKey:
-    """Where a job is counted."""
-    return (job.instance_id, job.user_id, record.backend, job.program, job.workload_id is None, pending)
+def count_key(job: Job, record: JobRecord, status: JobStatus) -> CountKey:
+    """Where a job of this status is counted."""
+    outside = job.workload_id is None
+    return (job.instance_id, job.user_id, record.backend, job.program, outside, status.value)

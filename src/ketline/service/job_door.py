@@ -26,6 +26,7 @@ from ketline.service.house import House, Refused
 from ketline.service.records import JobRecord
 from ketline.store import queries, tables
 from ketline.store.files import FileKind
+from ketline.store.queries import Row
 
 
 class JobDoor:
@@ -91,11 +92,9 @@ class JobDoor:
         """One job; JOB_NOT_FOUND."""
         view = self._house.board.job(job_id)
         if view is None:
-            row = await self._house.store.read(queries.job, job_id)
+            row = await self._house.store.read_row(queries.job, job_id)
             if row is not None:
-                view = records.job_view_from_row(row)
-                if view.status.final:
-                    self._house.board.pin_job(view)
+                view = self._view_of(row)
         if view is None or view.instance_id != principal.instance_id:
             raise KetlineError(JOB_NOT_FOUND, job_id=job_id)
         return view
@@ -132,7 +131,17 @@ class JobDoor:
             offset=wanted.offset,
         )
         rows, total = await self._house.store.read(queries.jobs, query)
-        return [self._house.board.job(row["job_id"]) or records.job_view_from_row(row) for row in rows], total
+        return [self._view_of(row) for row in rows], total
+
+    def _view_of(self, row: Row) -> JobView:
+        """The view of a job that was found in the store; a final one is kept at hand."""
+        board = self._house.board
+        view = board.job(row["job_id"])
+        if view is None:
+            view = records.job_view_from_row(row)
+            if view.status.final:
+                board.pin_job(view)
+        return view
 
     async def job_params(self, principal: Principal, job_id: str) -> AsyncIterator[bytes]:
         """The params exactly as posted, in pieces; empty for a private job."""
@@ -189,7 +198,8 @@ class JobDoor:
         house.board.drop_job(job_id)
         changes = house.engine.changes
         changes.drop_job(job_id)
-        key = (view.instance_id, view.user_id, view.backend, view.program, view.workload_id is None, False)
+        outside = view.workload_id is None
+        key = (view.instance_id, view.user_id, view.backend, view.program, outside, view.status.value)
         changes.counts[key] -= 1
         house.engine.after_commit(("dropped", job_id), lambda: house.board.drop_job(job_id))
         await house.engine.durable()

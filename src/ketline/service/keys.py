@@ -145,7 +145,7 @@ class Keyring:
         known = self._known.get(key_id)
         if known is not None and known.until > now:
             return known
-        row = await self._store.read(queries.key, key_id)
+        row = await self._store.read_row(queries.key, key_id)
         if row is None or row["revoked_at"] is not None:
             self._known.pop(key_id, None)
             return None

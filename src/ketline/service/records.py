@@ -20,7 +20,8 @@ from ketline.store.queries import Row
 class JobRecord:
     """What the service knows of a job beyond the core's noun.
 
-    ``attempt`` counts how often its work was begun; answers of an earlier attempt are void.
+    ``attempt`` counts how often its work was begun, so that each has a folder of its own. ``counted_as`` is
+    the status under which the job is in ``job_counts``.
     """
 
     backend: str
@@ -32,6 +33,7 @@ class JobRecord:
     revision: int = 0
     result_bytes: int | None = None
     attempt: int = 0
+    counted_as: JobStatus = JobStatus.QUEUED
 
 
 def job_row(job: Job, record: JobRecord) -> dict[str, Any]:
@@ -119,6 +121,7 @@ def record_from_row(row: Row) -> JobRecord:
         caller=row["caller"],
         revision=row["revision"],
         result_bytes=row["result_bytes"],
+        counted_as=JobStatus(row["status"]),
     )
 
 

@@ -61,7 +61,7 @@ class WorkloadDoor:
         house = self._house
         view = house.board.workload(workload_id)
         if view is None:
-            row = await house.store.read(queries.workload, workload_id)
+            row = await house.store.read_row(queries.workload, workload_id)
             if row is not None:
                 view = records.workload_view(records.workload_from_row(row))
                 if view.closed_at is not None:

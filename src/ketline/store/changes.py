@@ -11,10 +11,10 @@ import sqlalchemy as sa
 from ketline.store import tables as t
 
 Row = Mapping[str, Any]
-CountKey = tuple[str, str, str, str, bool, bool]
-"""instance, user, backend, program, outside of any workload, pending"""
+CountKey = tuple[str, str, str, str, bool, str]
+"""instance, user, backend, program, outside of any workload, status"""
 
-_COUNT_COLUMNS = ("instance_id", "user_id", "backend", "program", "outside", "pending")
+_COUNT_COLUMNS = ("instance_id", "user_id", "backend", "program", "outside", "status")
 
 _UPDATE_JOB = (
     sa.update(t.jobs)

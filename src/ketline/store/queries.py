@@ -8,9 +8,12 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from ketline.core.model import JobStatus
 from ketline.store import tables as t
 
 Row = sa.RowMapping
+
+_UNFINISHED = tuple(status.value for status in JobStatus if not status.final)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +89,7 @@ def _conditions(wanted: JobQuery) -> list[sa.ColumnElement[bool]]:
     return found
 
 
-def count_jobs(connection: sa.Connection, wanted: JobQuery, outside: bool | None = None) -> int:
+def count_jobs(connection: sa.Connection, wanted: JobQuery) -> int:
     """How many jobs there are, by what ``job_counts`` is keyed by; other conditions are not looked at."""
     c = t.job_counts.c
     total = sa.select(sa.func.coalesce(sa.func.sum(c.jobs), 0)).where(c.instance_id == wanted.instance_id)
@@ -94,11 +97,11 @@ def count_jobs(connection: sa.Connection, wanted: JobQuery, outside: bool | None
         (c.backend, wanted.backend),
         (c.program, wanted.program),
         (c.user_id, wanted.user_id),
-        (c.pending, wanted.pending),
-        (c.outside, outside),
     ):
         if value is not None:
             total = total.where(column == value)
+    if wanted.pending is not None:
+        total = total.where(c.status.in_(_UNFINISHED) if wanted.pending else c.status.not_in(_UNFINISHED))
     return int(connection.execute(total).scalar_one())
 
 
@@ -293,9 +296,11 @@ def items(connection: sa.Connection, wanted: ItemQuery) -> tuple[list[tuple[str,
     total = 0
     descending = wanted.ascending == wanted.backwards
     for kind, table, identity, query in _item_queries(wanted):
-        total += int(
-            connection.execute(sa.select(sa.func.count()).select_from(query.subquery())).scalar_one()
-        )
+        if kind == "job" and _counted(wanted):
+            total += _count_outside(connection, wanted)
+        else:
+            count = sa.select(sa.func.count()).select_from(query.with_only_columns(identity).subquery())
+            total += int(connection.execute(count).scalar_one())
         created = table.c.created_at
         if wanted.after is not None:
             at, last = wanted.after
@@ -310,6 +315,27 @@ def items(connection: sa.Connection, wanted: ItemQuery) -> tuple[list[tuple[str,
     if wanted.backwards:
         found.reverse()
     return found, total
+
+
+def _counted(wanted: ItemQuery) -> bool:
+    """Whether ``job_counts`` knows how many jobs match."""
+    return not (wanted.search or wanted.tags or wanted.created_after or wanted.created_before)
+
+
+def _count_outside(connection: sa.Connection, wanted: ItemQuery) -> int:
+    c = t.job_counts.c
+    total = sa.select(sa.func.coalesce(sa.func.sum(c.jobs), 0)).where(
+        c.instance_id == wanted.instance_id, c.outside
+    )
+    if wanted.job_statuses is not None:
+        total = total.where(c.status.in_(wanted.job_statuses))
+    if wanted.backend is not None:
+        total = total.where(c.backend == wanted.backend)
+    if wanted.without_backends:
+        total = total.where(c.backend.not_in(wanted.without_backends))
+    if wanted.user_id is not None:
+        total = total.where(c.user_id == wanted.user_id)
+    return int(connection.execute(total).scalar_one())
 
 
 def _item_order(item: tuple[str, Row]) -> tuple[float, str]:

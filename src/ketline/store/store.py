@@ -31,6 +31,7 @@ class Store:
         except BaseException:
             self._engine.dispose()
             raise
+        self._quick = self._engine.dialect.name == "sqlite"
         self.writer = Writer(self._engine, failed)
         self._readers = ThreadPoolExecutor(readers, thread_name_prefix="ketline-reader")
 
@@ -44,6 +45,17 @@ class Store:
         """Run a query of `ketline.store.queries` in this thread."""
         with self._engine.connect() as connection:
             return query(connection, *args, **kwargs)
+
+    async def read_row(
+        self, query: Callable[Concatenate[sa.Connection, P], R], *args: P.args, **kwargs: P.kwargs
+    ) -> R:
+        """Run a query that finds one row by its primary key.
+
+        SQLite answers it sooner than a thread could be woken; another database is asked in a thread.
+        """
+        if self._quick:
+            return self.read_now(query, *args, **kwargs)
+        return await self.read(query, *args, **kwargs)
 
     async def read(
         self, query: Callable[Concatenate[sa.Connection, P], R], *args: P.args, **kwargs: P.kwargs

@@ -187,8 +187,9 @@ job_counts = Table(
     Column("user_id", String(64), primary_key=True),
     Column("backend", String(100), primary_key=True),
     Column("program", String(64), primary_key=True),
+    # Whether they belong to no session or batch.
     Column("outside", Boolean, primary_key=True),
-    Column("pending", Boolean, primary_key=True),
+    Column("status", String(16), primary_key=True),
     Column("jobs", BigInteger, nullable=False),
 )
 

@@ -28,18 +28,6 @@ def upgrade() -> None:
     )
     op.create_index("audit_by_subject", "audit", ["subject"], unique=False)
     op.create_table(
-        "qpu_windows",
-        sa.Column("window_id", sa.String(length=64), nullable=False),
-        sa.Column("qpu_id", sa.String(length=100), nullable=False),
-        sa.Column("kind", sa.String(length=16), nullable=False),
-        sa.Column("instance_id", sa.String(length=64), nullable=True),
-        sa.Column("starts_at", sa.Double(), nullable=False),
-        sa.Column("ends_at", sa.Double(), nullable=False),
-        sa.Column("note", sa.Text(), nullable=False),
-        sa.PrimaryKeyConstraint("window_id"),
-    )
-    op.create_index("qpu_windows_by_end", "qpu_windows", ["ends_at"], unique=False)
-    op.create_table(
         "calibrations",
         sa.Column(
             "number", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False
@@ -85,9 +73,9 @@ def upgrade() -> None:
         sa.Column("backend", sa.String(length=100), nullable=False),
         sa.Column("program", sa.String(length=64), nullable=False),
         sa.Column("outside", sa.Boolean(), nullable=False),
-        sa.Column("pending", sa.Boolean(), nullable=False),
+        sa.Column("status", sa.String(length=16), nullable=False),
         sa.Column("jobs", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("instance_id", "user_id", "backend", "program", "outside", "pending"),
+        sa.PrimaryKeyConstraint("instance_id", "user_id", "backend", "program", "outside", "status"),
     )
     op.create_table(
         "job_tags",
@@ -164,6 +152,18 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("key_id"),
     )
     op.create_index("keys_by_user", "keys", ["user_id"], unique=False)
+    op.create_table(
+        "qpu_windows",
+        sa.Column("window_id", sa.String(length=64), nullable=False),
+        sa.Column("qpu_id", sa.String(length=100), nullable=False),
+        sa.Column("kind", sa.String(length=16), nullable=False),
+        sa.Column("instance_id", sa.String(length=64), nullable=True),
+        sa.Column("starts_at", sa.Double(), nullable=False),
+        sa.Column("ends_at", sa.Double(), nullable=False),
+        sa.Column("note", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("window_id"),
+    )
+    op.create_index("qpu_windows_by_end", "qpu_windows", ["ends_at"], unique=False)
     op.create_table(
         "qpus",
         sa.Column("qpu_id", sa.String(length=100), nullable=False),
@@ -252,6 +252,8 @@ def downgrade() -> None:
     op.drop_table("usage")
     op.drop_table("settings")
     op.drop_table("qpus")
+    op.drop_index("qpu_windows_by_end", table_name="qpu_windows")
+    op.drop_table("qpu_windows")
     op.drop_index("keys_by_user", table_name="keys")
     op.drop_table("keys")
     op.drop_index(
@@ -277,7 +279,5 @@ def downgrade() -> None:
     op.drop_table("events")
     op.drop_index("calibrations_by_qpu", table_name="calibrations")
     op.drop_table("calibrations")
-    op.drop_index("qpu_windows_by_end", table_name="qpu_windows")
-    op.drop_table("qpu_windows")
     op.drop_index("audit_by_subject", table_name="audit")
     op.drop_table("audit")
