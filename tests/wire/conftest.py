@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import time
 from collections.abc import Iterator
@@ -13,7 +12,7 @@ import httpx
 import pytest
 from qiskit import QuantumCircuit
 from qiskit_ibm_runtime import QiskitRuntimeService
-from wire_lab import CLIENT_VARIABLES, Server, administration, start_server, stop_server
+from wire_lab import CLIENT_VARIABLES, Server, administration, serving
 
 from ketline.client import connect
 
@@ -74,28 +73,17 @@ device = "sherbrooke"
 """
 
 
-@contextlib.contextmanager
-def _serving(folder: Path, config: str) -> Iterator[Server]:
-    process, url = start_server(folder / "data", config, folder / "server.log")
-    try:
-        key = (folder / "data" / "administrator.key").read_text().strip()
-        yield Server(url, folder / "data", key, process.pid)
-    finally:
-        status = stop_server(process)
-    assert status == 0, (folder / "server.log").read_text()
-
-
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """The server that most tests share."""
-    with _serving(tmp_path_factory.mktemp("wire"), CONFIG) as running:
+    with serving(tmp_path_factory.mktemp("wire"), CONFIG) as running:
         yield running
 
 
 @pytest.fixture(scope="session")
 def other_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server with other settings: long holds, limited submissions, and a wide device."""
-    with _serving(tmp_path_factory.mktemp("other"), OTHER) as running:
+    with serving(tmp_path_factory.mktemp("other"), OTHER) as running:
         yield running
 
 

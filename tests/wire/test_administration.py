@@ -11,9 +11,8 @@ from typing import Any
 
 import httpx
 import pytest
-from conftest import _serving
 from qiskit import QuantumCircuit
-from wire_lab import Server, posted, settled, submit, until
+from wire_lab import Server, posted, serving, settled, submit, until
 
 CONFIG = """
 [money]
@@ -49,7 +48,7 @@ seed = 2
 
 @pytest.fixture(scope="module")
 def centre(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with _serving(tmp_path_factory.mktemp("centre"), CONFIG) as running:
+    with serving(tmp_path_factory.mktemp("centre"), CONFIG) as running:
         yield running
 
 

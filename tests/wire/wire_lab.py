@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -135,3 +136,15 @@ def settled(http: httpx.Client, job_id: str, seconds: float = 30.0) -> dict[str,
 def administration(data: Path, config: Path | None = None) -> Administration:
     """Keys and instances of a server's folder, as the command line handles them."""
     return Administration(data, load(config))
+
+
+@contextlib.contextmanager
+def serving(folder: Path, config: str) -> Iterator[Server]:
+    """A server in a folder until the block ends; it must stop cleanly."""
+    process, url = start_server(folder / "data", config, folder / "server.log")
+    try:
+        key = (folder / "data" / "administrator.key").read_text().strip()
+        yield Server(url, folder / "data", key, process.pid)
+    finally:
+        status = stop_server(process)
+    assert status == 0, (folder / "server.log").read_text()
