@@ -102,7 +102,11 @@ class Estimator:
 
 @dataclass(slots=True)
 class _Job:
-    """An estimator job as it was read. ``noises`` is what is known of layers."""
+    """An estimator job as it was read.
+
+    ``noises`` is what is known of layers; ``given`` tells that the job brought it, and that layers it doesn't
+    name count as noiseless, as the client documents it.
+    """
 
     context: ProgramContext
     resolved: Resolved
@@ -111,6 +115,7 @@ class _Job:
     precisions: list[float | None]
     client: bool
     noises: tuple[LayerNoise, ...]
+    given: bool
 
     @classmethod
     def read(cls, params: Params, context: ProgramContext) -> _Job:
@@ -136,7 +141,7 @@ class _Job:
             check_isa(survey(pub.circuit, f"pubs[{number}]"), context, f"pubs[{number}]")
         asked = [pub.precision if pub.precision is not None else precision for pub in posted]
         client = tree.get("support_qiskit", True) is not False
-        return cls(context, resolved, execution, posted, asked, client, noises)
+        return cls(context, resolved, execution, posted, asked, client, noises or (), noises is not None)
 
     @property
     def learning_options(self) -> list[Any]:
@@ -166,7 +171,7 @@ class _Job:
 
     def layers_to_learn(self) -> list[Layer]:
         """Layers whose noise is needed and not known, most important first."""
-        return needed_layers(self.pubs()) if self.resolved.injects else []
+        return needed_layers(self.pubs()) if self.resolved.injects and not self.given else []
 
     def estimation(self) -> Prepared:
         """The round that estimates."""
@@ -193,7 +198,7 @@ class _Job:
 PubResults = list[tuple[tuple[int, ...], dict[str, NDArray[np.float64]], dict[str, Any]]]
 
 
-def _resolved(tree: dict[str, Any], budget: Budget) -> tuple[Resolved, tuple[LayerNoise, ...]]:
+def _resolved(tree: dict[str, Any], budget: Budget) -> tuple[Resolved, tuple[LayerNoise, ...] | None]:
     from ibm_quantum_schemas.estimator.version_0_1.options import OptionsModel
 
     given = tree.get("options") or {}
@@ -210,7 +215,7 @@ def _resolved(tree: dict[str, Any], budget: Budget) -> tuple[Resolved, tuple[Lay
     if type(level) is not int or not 0 <= level <= 2:
         raise bad_option("resilience_level", f"{level!r} isn't 0, 1 or 2.")
     known = (
-        () if noises is None else read_layer_noises(noises, budget, "options.resilience.layer_noise_model")
+        None if noises is None else read_layer_noises(noises, budget, "options.resilience.layer_noise_model")
     )
     return resolve(options, level), known
 

@@ -124,3 +124,28 @@ def test_noise_beyond_the_twirled_qubits_is_refused():
     error = PauliLindbladMap.from_sparse_list([("ZZ", [1, 2], 0.1)], num_qubits=3)
     with pytest.raises(JobError, match=r"layer_noise_model: .*\[3, 4\]"):
         maps_for(sites, [LayerNoise(wide, error)])
+
+
+def test_the_same_gates_twirled_with_other_qubits_are_another_layer():
+    circuit = QuantumCircuit(6, 1)
+    circuit.cz(2, 3)
+    circuit.barrier()
+    circuit.cz(4, 5)
+    circuit.barrier()
+    circuit.cz(2, 3)
+    sites = twirl(circuit, gates=True, measures=False, strategy="active-accum", noise_sites=True).sites
+    layers = unique_layers([sites])
+    assert [layer.qubits for layer in layers if layer.gates == PAIR.gates] == [(2, 3), (2, 3, 4, 5)]
+    noises = [
+        LayerNoise(
+            layer, PauliLindbladMap.from_sparse_list([("Z", [len(layer.qubits) - 1], 0.1)], len(layer.qubits))
+        )
+        for layer in layers
+    ]
+    maps, missing = maps_for(sites, noises)
+    assert not missing
+    assert [maps[site.ref].to_sparse_list()[0][1] for site in sites] == [[1], [3], [3]]
+    # What was learned with fewer qubits is better than nothing.
+    maps, missing = maps_for(sites, [noise for noise in noises if noise.layer.qubits == (2, 3)])
+    assert len(missing) == 1
+    assert maps[sites[2].ref].to_sparse_list()[0][1] == [1]

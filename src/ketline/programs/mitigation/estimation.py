@@ -168,11 +168,11 @@ def needed_layers(pubs: Sequence[tuple[Pub, Recipe]]) -> list[Layer]:
     sites, known = [], set()
     for pub, recipe in pubs:
         if recipe.injects:
-            known |= {noise.layer.gates for noise in recipe.noises}
+            known |= {noise.layer for noise in recipe.noises}
             qubits = plan_measurement(pub.observables, pub.points.shape[:-1]).qubits.tolist()
             circuit, _ = with_measurement(pub.circuit, qubits)
             sites.append(_injecting(circuit, recipe).sites)
-    return [layer for layer in unique_layers(sites) if layer.gates not in known]
+    return [layer for layer in unique_layers(sites) if layer not in known]
 
 
 def plan_job(

@@ -123,12 +123,11 @@ def maps_for(
     Raises:
         JobError: noise acts on qubits that aren't twirled with the layer.
     """
-    known = {noise.layer.gates: noise for noise in noises if noise.error is not None}
     maps: dict[str, PauliLindbladMap] = {}
     missing: set[str] = set()
     for site in sites:
         width = len(site.qubits)
-        noise = known.get(layer_of(site).gates)
+        noise = _best(layer_of(site), noises)
         if noise is None or noise.error is None:
             maps[site.ref] = PauliLindbladMap.identity(width)
             missing.add(site.ref)
@@ -147,6 +146,17 @@ def maps_for(
             terms.append((paulis, [place[qubit] for qubit in physical], rate))
         maps[site.ref] = PauliLindbladMap.from_sparse_list(terms, num_qubits=width)
     return maps, missing
+
+
+def _best(layer: Layer, noises: Sequence[LayerNoise]) -> LayerNoise | None:
+    """What is known of a layer: best with the same twirled qubits, else with as many of them as possible."""
+    same = [noise for noise in noises if noise.layer.gates == layer.gates and noise.error is not None]
+
+    def rank(noise: LayerNoise) -> tuple[int, int]:
+        theirs, ours = set(noise.layer.qubits), set(layer.qubits)
+        return len(theirs - ours), len(ours - theirs)
+
+    return min(same, key=rank, default=None)
 
 
 def total_rate(error: PauliLindbladMap) -> float:
