@@ -33,6 +33,10 @@ device = "manila"
 pace = 1.0
 seed = 1
 lanes = 2
+[[qpus]]
+name = "ket_fast"
+device = "manila"
+seed = 2
 [money]
 currency = "EUR"
 [[money.rates]]
@@ -89,17 +93,17 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         process.stdout.close()
 
 
-def submission(shots: int) -> str:
+def submission(shots: int, backend: str) -> str:
 
     circuit = QuantumCircuit(5, 1)
     circuit.x(0)
     circuit.measure(0, 0)
     params = {"pubs": [[circuit, [], shots]], "options": {}, "version": 2, "support_qiskit": True}
-    return json.dumps({"program_id": "sampler", "backend": "ket_slow", "params": params}, cls=RuntimeEncoder)
+    return json.dumps({"program_id": "sampler", "backend": backend, "params": params}, cls=RuntimeEncoder)
 
 
-def submit(client: httpx.Client, shots: int = 10_000) -> str:
-    answer = client.post("/api/v1/jobs", content=submission(shots))
+def submit(client: httpx.Client, shots: int = 6_000, backend: str = "ket_slow") -> str:
+    answer = client.post("/api/v1/jobs", content=submission(shots, backend))
     assert answer.status_code == 200, answer.text
     return str(answer.json()["id"])
 
@@ -139,9 +143,10 @@ def test_another_instances_job_is_not_found(server: Server, queue: list[str]) ->
 
 def test_the_queue_shows_lanes_and_reasons(server: Server, queue: list[str]) -> None:
     with server.inside("lab") as client:
-        (qpu,) = client.get("/ketline/v1/queue", params={"limit": 2}).json()["qpus"]
+        qpu, fast = client.get("/ketline/v1/queue", params={"limit": 2}).json()["qpus"]
         assert client.get("/ketline/v1/queue", params={"limit": 0}).status_code == 400
     assert (qpu["backend"], qpu["mode"], qpu["lanes"], qpu["calibrating"]) == ("ket_slow", "online", 2, False)
+    assert (fast["backend"], fast["queue_length"]) == ("ket_fast", 0)
     assert len(qpu["running"]) == 2
     assert len(qpu["queued"]) <= 2
     assert all(job["id"] in queue and job["reason"] for job in (*qpu["running"], *qpu["queued"]))
@@ -196,3 +201,65 @@ def test_a_job_that_has_ended_tells_its_story(server: Server) -> None:
     times = [datetime.fromisoformat(entry["at"]) for entry in told["story"]]
     assert times == sorted(times)
     assert told["story"][-1]["what"] == "cancelled"
+
+
+# ---------------------------------------------------------------- the verbs that ask this server
+
+
+def ketline(*words: object) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "ketline.cli.main", *map(str, words)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_explain_and_top_tell_what_the_server_tells(server: Server, queue: list[str]) -> None:
+    with server.inside("lab") as client:
+        session = client.post("/api/v1/sessions", json={"mode": "batch", "backend": "ket_slow"}).json()["id"]
+        waiting = [submit(client) for _ in range(3)]
+    told = ketline("explain", waiting[-1], "--data", server.data)
+    assert f"{waiting[-1]} is queued" in told
+    assert "in the queue" in told
+    assert "It starts in about" in told
+    seen = ketline("top", "--data", server.data, "--once")
+    assert "ket_slow" in seen
+    assert session in seen
+    assert "unused until" in seen
+    assert waiting[-1] in seen
+    asked = json.loads(ketline("top", "--data", server.data, "--json", "--limit", 1))
+    assert [len(qpu["queued"]) for qpu in asked["qpus"]] == [1, 0]
+
+
+def test_plan_asks_the_server(server: Server, queue: list[str], tmp_path: Path) -> None:
+    flags = ("--jobs", 3, "--qpu-seconds", 2, "--data", server.data, "--instance", "lab", "--replicas", 3)
+    told = ketline("plan", *flags, "--picture", tmp_path / "live")
+    assert "Advice:" in told
+    assert "cost (EUR)" in told
+    assert (tmp_path / "live.png").stat().st_size > 10_000
+
+
+def test_what_is_exported_can_be_simulated(server: Server, tmp_path: Path) -> None:
+    from ketline.planning.trace import read
+
+    with server.inside("others") as client:
+        done = submit(client, 100, "ket_fast")
+        deadline = time.monotonic() + 30
+        while explain(client, done)["status"] not in {"completed", "failed"}:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+    config = server.data.parent / "ketline.toml"
+    file = tmp_path / "trace.csv"
+    ketline("export", file, "--data", server.data, "--config", config, "--anonymous")
+    trace = read(file)
+    mine = next(job for job in trace.jobs if job.job_id == done)
+    assert mine.qpu == "ket_fast"
+    assert mine.outcome == "completed"
+    assert mine.qpu_seconds > 0
+    assert mine.recorded is not None
+    assert mine.instance.startswith("instance-")
+    assert json.loads(ketline("simulate", file, "--json"))["settings"][0]["runs"][0]["unfinished_jobs"] == 0

@@ -10,7 +10,23 @@ from typing import Annotated
 import typer
 
 from ketline import __version__
-from ketline.cli import audit, demo, env, instances, jobs, keys, qpus, serve, sessions, usage
+from ketline.cli import (
+    audit,
+    demo,
+    env,
+    explain,
+    export,
+    instances,
+    jobs,
+    keys,
+    plan,
+    qpus,
+    serve,
+    sessions,
+    simulate,
+    top,
+    usage,
+)
 from ketline.cli.output import Refusal, fail
 from ketline.errors import KetlineError
 
@@ -50,7 +66,7 @@ for verb in (serve, env, demo):
     verb.register(app)
 for group in (jobs, sessions, qpus, instances, keys):
     app.add_typer(group.app)
-for verb in (usage, audit):
+for verb in (usage, audit, explain, top, plan, simulate, export):
     verb.register(app)
 
 

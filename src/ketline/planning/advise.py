@@ -21,7 +21,7 @@ from ketline.planning.virtual import Performer
 from ketline.planning.workload import Workload
 
 PATIENCE_SECONDS = 30 * 86_400.0
-OTHERS_SHOWN = 60
+OTHERS_SHOWN = 600
 OWN, OTHERS = "yours", "others"
 
 Situation = Callable[[int], Performer]
@@ -165,11 +165,16 @@ def _panel(
         and job.running_at < end
         and (job.finished_at is None or job.finished_at > at)
     ][:OTHERS_SHOWN]
+    spans = [span for row in performer.record.workloads if row.workload_id in mine for span in row.windows]
     windows = tuple(
-        Window(frozenset({OWN}), since, until, exclusive=mode is Mode.SESSION, label=NAMES_OF_MODES[mode])
-        for row in performer.record.workloads
-        if row.workload_id in mine
-        for since, until in row.windows
+        Window(
+            frozenset({OWN}),
+            since,
+            until,
+            exclusive=mode is Mode.SESSION,
+            label="" if number else NAMES_OF_MODES[mode],  # many short windows leave no room for more
+        )
+        for number, (since, until) in enumerate(spans)
     )
     return Panel(
         title=f"{NAMES_OF_MODES[mode]} mode",

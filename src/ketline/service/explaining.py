@@ -6,13 +6,13 @@ import asyncio
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from ketline.core.model import Job, Workload
 from ketline.core.scheduler import Scheduler
 from ketline.planning.estimate import Rates, limits_hit, usage
 from ketline.service.clock import as_datetime
 from ketline.service.facade import JobView, Principal
 from ketline.service.house import House
-from ketline.service.prospects import Asked, Estimated, JobStory, OpenWorkload, QpuQueue, QueuedJob
+from ketline.service.prospects import Asked, Estimated, JobStory, QpuQueue
+from ketline.service.queue_views import QueueViews
 
 if TYPE_CHECKING:
     from ketline.planning.advise import Plan
@@ -99,73 +99,10 @@ class ExplainingDoor:
         backends = [b for b in self._house.backends_of(principal, mocks=False) if b.serial]
 
         def look(scheduler: Scheduler) -> list[QpuQueue]:
-            return [self._queue(scheduler, principal, backend.name, limit) for backend in backends]
+            views = QueueViews(self._house, scheduler, principal)
+            return [views.of(backend.name, limit) for backend in backends]
 
         return await (await self._foresight()).look(look)
-
-    def _queue(self, scheduler: Scheduler, principal: Principal, qpu_id: str, limit: int) -> QpuQueue:
-        spec, holder = scheduler.qpus[qpu_id], scheduler.holder(qpu_id)
-        queued = [scheduler.jobs[job_id] for job_id in scheduler.queue(qpu_id)[:limit]]
-        workloads = [
-            w
-            for w in scheduler.workloads.values()
-            if w.qpu_id == qpu_id and self._sees(principal, w.instance_id)
-        ]
-        return QpuQueue(
-            backend=qpu_id,
-            mode=spec.mode.value,
-            mode_reason=spec.mode_reason,
-            calibrating=scheduler.calibrating(qpu_id),
-            lanes=spec.lanes,
-            queue_length=scheduler.queue_length(qpu_id),
-            running=tuple(
-                self._shown(scheduler, principal, scheduler.jobs[job_id])
-                for job_id in scheduler.lanes(qpu_id)
-            ),
-            queued=tuple(self._shown(scheduler, principal, job) for job in queued),
-            workloads=tuple(self._open(w, holds=w.workload_id == holder) for w in workloads),
-        )
-
-    @staticmethod
-    def _sees(principal: Principal, instance_id: str) -> bool:
-        return principal.role == "administrator" or instance_id == principal.instance_id
-
-    def _name(self, instance_id: str) -> str:
-        instance = self._house.instances.get(instance_id)
-        return instance_id if instance is None else instance.name
-
-    def _shown(self, scheduler: Scheduler, principal: Principal, job: Job) -> QueuedJob:
-        since = as_datetime(job.created_at if job.running_at is None else job.running_at)
-        if not self._sees(principal, job.instance_id):
-            return QueuedJob(False, None, None, None, None, job.stage, since, None, "")
-        return QueuedJob(
-            job.instance_id == principal.instance_id,
-            job.job_id,
-            job.workload_id,
-            job.program,
-            self._name(job.instance_id),
-            job.stage,
-            since,
-            job.estimate_seconds,
-            scheduler.explain(job.job_id).reason.message,
-        )
-
-    def _open(self, workload: Workload, *, holds: bool) -> OpenWorkload:
-        def at(seconds: float | None) -> datetime | None:
-            return None if seconds is None else as_datetime(seconds)
-
-        return OpenWorkload(
-            workload.workload_id,
-            workload.mode,
-            self._name(workload.instance_id),
-            workload.state,
-            holds,
-            workload.accepting,
-            workload.jobs_submitted,
-            at(workload.expires_at),
-            at(workload.idle_at),
-            at(workload.unused_at),
-        )
 
 
 def _told(view: JobView) -> tuple[tuple[datetime, str], ...]:
