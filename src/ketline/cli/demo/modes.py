@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from qiskit_ibm_runtime import IBMBackend, QiskitRuntimeService, RuntimeJobV2, Session
 
 SHOTS = 1_024
+RESULT_SECONDS = 100
 BATCH_JOBS = 5
 CIRCUITS_A_JOB = 40
 EVALUATIONS = 24
@@ -57,9 +58,9 @@ def job_mode(backend: IBMBackend, tell: Tell) -> Ran:
     observables = [SparsePauliOp(pauli).apply_layout(plain.layout) for pauli in ("ZZ", "XX")]
     estimated = EstimatorV2(mode=backend).run([(plain, observables)])
     ran.jobs = {sampled.job_id(): "Sampler: Bell circuit", estimated.job_id(): "Estimator: ZZ and XX"}
-    counts = sampled.result()[0].data.meas.get_counts()
+    counts = sampled.result(RESULT_SECONDS)[0].data.meas.get_counts()
     tell(ran.title, 1, 2)
-    values = estimated.result()[0].data.evs
+    values = estimated.result(RESULT_SECONDS)[0].data.evs
     tell(ran.title, 2, 2)
     equal = (counts.get("00", 0) + counts.get("11", 0)) / SHOTS
     ran.findings.append(f"Bell circuit: {equal:.1%} of {SHOTS} shots gave 00 or 11")
@@ -85,7 +86,7 @@ def batch_mode(backend: IBMBackend, tell: Tell) -> Ran:
     ran.jobs = {job.job_id(): f"batch of {BATCH_JOBS} jobs" for job in jobs}
     results = 0
     for n, job in enumerate(jobs):
-        results += len(job.result())
+        results += len(job.result(RESULT_SECONDS))
         tell(ran.title, n + 1, BATCH_JOBS)
     sets = sum(len(values) for _, values in pubs)
     ran.findings.append(
@@ -116,7 +117,7 @@ def session_mode(backend: IBMBackend, stranger: QiskitRuntimeService, tell: Tell
     def note(job: RuntimeJobV2, name: str) -> None:
         with lock:
             ran.jobs[job.job_id()] = name
-        job.result()
+        job.result(RESULT_SECONDS)
         first_done.set()
         with lock:
             ran.ended += 1
@@ -156,7 +157,7 @@ def _minimise(
     def energy(angles: NDArray[np.float64]) -> float:
         job = estimator.run([(ansatz, observable, angles)])
         note(job, method)
-        return float(job.result()[0].data.evs)
+        return float(job.result(RESULT_SECONDS)[0].data.evs)
 
     start = np.random.default_rng(5).uniform(-0.5, 0.5, ansatz.num_parameters)
     # COBYLA counts an evaluation as an iteration, and steps by one; Nelder-Mead's own first steps are tiny.

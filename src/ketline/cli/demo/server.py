@@ -69,15 +69,14 @@ def serving() -> Iterator[Server]:
 
 def _wait_until_ready(process: subprocess.Popen[bytes], data: Path, log: Path) -> str:
     deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline:
-        if process.poll() is not None:
-            break
+    while time.monotonic() < deadline and process.poll() is None:
         url = server_url(data)
         if url is not None and _healthy(url):
             return url
         time.sleep(0.1)
+    what = f"isn't ready after {START_SECONDS} s" if process.poll() is None else "stopped"
     said = log.read_text(encoding="utf-8", errors="replace").strip()[-2_000:]
-    raise Refusal(f"the demo's server didn't start within {START_SECONDS} s. It said: {said or 'nothing'}")
+    raise Refusal(f"the demo's server {what}. It said: {said or 'nothing'}")
 
 
 def _healthy(url: str) -> bool:

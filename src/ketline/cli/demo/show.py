@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import signal
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -38,11 +40,14 @@ def run(output: Path, *, as_json: bool) -> None:
 
     # The client warns that it takes the account that it is given; here that is the point.
     logging.getLogger("qiskit_ibm_runtime").setLevel(logging.ERROR)
+    # Being told to stop must stop the server, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     started = time.monotonic()
     console = Console(stderr=as_json, highlight=False)
     with _Progress(console) as progress:
-        progress.step("starting a server and the client")
+        progress.step("starting a server")
         with serving() as server:
+            progress.step("connecting the client")
             witness, services = _connect(server)
             backend = services["default"].backend(BACKEND)
             rans = [
