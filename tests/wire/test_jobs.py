@@ -159,3 +159,16 @@ def test_the_result_does_not_wait_for_the_next_poll(service, bell):
         sampler.run([bell], shots=10).result()
         times.append(time.perf_counter() - begun)
     assert sorted(times)[2] < 0.3
+
+
+@pytest.mark.feature("Jobs", "The end of a longer job seen at once, not at the next poll")
+def test_the_end_of_a_longer_job_is_seen_at_once(service, bell):
+    sampler = SamplerV2(service.backend("ket_paced"))
+    late = []
+    for shots in (4_000, 6_500, 9_000, 11_500, 14_000):
+        job = sampler.run([bell], shots=shots)
+        job.result()
+        seen = time.time()
+        finished = datetime.fromisoformat(job.metrics()["timestamps"]["finished"])
+        late.append(seen - finished.timestamp())
+    assert sorted(late)[2] < 0.15

@@ -7,8 +7,8 @@ the job ends:
 
 - A change that isn't the end (queued to running) is told after a grace of 0.15 s at most. A short job
   ends within it, and the client then needn't sleep through the end.
-- A job that is being finalized when the time is up is held for up to one second more, because its end is
-  a matter of milliseconds (``rest.md`` H44).
+- A job that is about to end when the time is up is held on until it does (``rest.md`` H44): when it is being
+  finalized, or when its estimate says that the QPU will be done before the client would ask again.
 - Who looks at many jobs in turn (``[job.status() for job in jobs]``) isn't waiting for one: when a
   connection asks for another job right after it was told that one is unfinished, it is answered at once.
   A waiting client sleeps in between, so it is never taken for such a sweep.
@@ -20,6 +20,7 @@ A held request is one suspended task and one timer.
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime
 from time import monotonic
 
 from ketline.config import ServerSettings
@@ -27,7 +28,11 @@ from ketline.core.model import Stage
 from ketline.service.facade import JobView, Principal, Runtime
 
 _GRACE_SECONDS = 0.15
+_POLL_SECONDS = 0.5
+_SESSION_POLL_SECONDS = 0.1
 _FINALIZING_SECONDS = 1.0
+_LATE_SECONDS = 0.3
+"""How much later than estimated an end is still waited for."""
 _SWEEP_SECONDS = 0.05
 _REMEMBERED = 10_000
 
@@ -84,12 +89,12 @@ class Holding:
         while not job.status.final:
             left = until - monotonic()
             if left <= 0:
-                if extended or job.stage is not Stage.FINALIZING:
+                left = 0.0 if extended else seconds_to_end(job, datetime.now(UTC))
+                if left <= 0:
                     break
-                extended, left = True, _FINALIZING_SECONDS
-                until = monotonic() + left
+                extended, until = True, monotonic() + left
             job = await self._runtime.job_change(principal, job.job_id, job.revision, left)
-            if job.status is not told:
+            if job.status is not told and not extended:
                 told = job.status
                 until = min(until, monotonic() + _GRACE_SECONDS)
         return job
@@ -105,3 +110,14 @@ class Holding:
         if len(self._told) >= _REMEMBERED:
             del self._told[next(iter(self._told))]
         self._told[asker] = (job_id, monotonic())
+
+
+def seconds_to_end(job: JobView, now: datetime) -> float:
+    """How long to wait on for a job that ends before its client would ask again; 0 if it doesn't."""
+    if job.stage is Stage.FINALIZING:
+        return _FINALIZING_SECONDS
+    if job.stage is not Stage.ON_QPU or job.locked_at is None or job.estimate_seconds is None:
+        return 0.0
+    left = job.estimate_seconds - (now - job.locked_at).total_seconds()
+    poll = _POLL_SECONDS if job.workload_id is None else _SESSION_POLL_SECONDS
+    return left + _LATE_SECONDS if left < poll and left + _LATE_SECONDS > 0 else 0.0
