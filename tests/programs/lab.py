@@ -136,7 +136,7 @@ def _run_item(item: WorkItem, unit: WorkUnit, noise: NoiseModel | None, seed: in
         )
     memory: list[list[str]] = [[] for _ in range(sets)]
     if circuit.clbits and circuit.cregs:
-        simulator = AerSimulator(noise_model=noise, seed_simulator=seed)
+        simulator = AerSimulator(noise_model=noise, seed_simulator=seed, max_parallel_threads=1)
         simulator.set_options(max_memory_mb=4000)
         binds = [
             {

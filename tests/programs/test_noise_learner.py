@@ -23,7 +23,7 @@ from samplomatic import Twirl
 
 from ketline.units.errors import JobError
 
-OPTIONS = {"shots_per_randomization": 64, "num_randomizations": 24, "layer_pair_depths": [0, 2, 6]}
+OPTIONS = {"shots_per_randomization": 64, "num_randomizations": 16, "layer_pair_depths": [0, 2, 6]}
 RATE = 0.02
 
 
@@ -47,11 +47,11 @@ def fidelity(learned: PauliLindbladMap, word: str) -> float:
 
 def pair_fidelities(learned: PauliLindbladMap) -> None:
     """What two layers do to a Pauli can be learned: cx turns XI into XX, IZ into ZZ, and so on."""
-    partner = {"IX": "XX", "ZI": "ZZ", "XI": "XI", "IZ": "IZ", "YZ": "XY"}
+    partner = {"IX": "XX", "ZI": "ZZ", "XI": "XI", "IZ": "IZ", "YZ": "YI"}
     applied = PauliLindbladMap.from_sparse_list([("X", [0], RATE), ("Z", [1], RATE)], num_qubits=2)
     for one, other in partner.items():
         expected = fidelity(applied, one) * fidelity(applied, other)
-        assert fidelity(learned, one) * fidelity(learned, other) == pytest.approx(expected, abs=0.015), one
+        assert fidelity(learned, one) * fidelity(learned, other) == pytest.approx(expected, abs=0.02), one
 
 
 def boxes() -> QuantumCircuit:
@@ -104,7 +104,7 @@ def test_boxes_of_gates_and_measurements() -> None:
     assert [one["metadata"]["learning_protocol"] for one in told] == ["lindblad", "trex"]
     assert told[0]["metadata"]["post_selection"]["fraction_kept"] == {"0": 1.0, "2": 1.0, "6": 1.0}
     # A twirled readout errs in 4 % of all cases.
-    spread = np.sqrt(0.04 * 0.96 / (64 * 24))
+    spread = np.sqrt(0.04 * 0.96 / (64 * 16))
     for qubit in (0, 1):
         word = "ZI" if qubit else "IZ"
         assert abs((1 - fidelity(readout, word)) / 2 - 0.04) < 5 * spread
