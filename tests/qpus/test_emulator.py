@@ -10,7 +10,7 @@ from qiskit.circuit.classical import expr
 from qiskit.quantum_info import Statevector
 from qiskit_aer import AerSimulator
 from qiskit_aer.noise import NoiseModel
-from qiskit_ibm_runtime.fake_provider import FakeManilaV2, FakeSherbrooke
+from qiskit_ibm_runtime.fake_provider import FakeGuadalupeV2, FakeManilaV2
 from qpu_lab import device, emulator, fits, histogram, item, numbers, run, same, settings
 
 from ketline.qpus.driver import driver_type
@@ -31,14 +31,14 @@ def ghz(width: int, name: str, first: int = 0) -> QuantumCircuit:
     return transpile(circuit, target=device(name).target, optimization_level=0, initial_layout=None)
 
 
-@pytest.mark.parametrize(("name", "client"), [("manila", FakeManilaV2), ("sherbrooke", FakeSherbrooke)])
+@pytest.mark.parametrize(("name", "client"), [("manila", FakeManilaV2), ("guadalupe", FakeGuadalupeV2)])
 def test_it_gives_the_distribution_of_the_whole_device(name, client):
     """The reference simulates every qubit of the device with the noise of every gate."""
     if name == "manila":
         circuit, width = ghz(5, name), 5
         shots = 40_000
     else:
-        # Eagle's gates; four of 127 qubits are touched.
+        # Four of 16 qubits are touched.
         circuit, width = ghz(4, name), 4
         shots = 20_000
     outcome = run(WorkUnit([item(circuit, shots)]), emulator(name))
@@ -56,12 +56,12 @@ def test_density_matrices_and_trajectories_agree(method, monkeypatch):
     import ketline.qpus.methods as methods
 
     circuit = ghz(4, "manila")
-    reference = run(WorkUnit([item(circuit, 20_000)]))
+    reference = run(WorkUnit([item(circuit, 6_000)]))
     every = methods.candidates
     monkeypatch.setattr(
         methods, "candidates", lambda *given: [found for found in every(*given) if found.name == method]
     )
-    outcome = run(WorkUnit([item(circuit, 20_000)]))
+    outcome = run(WorkUnit([item(circuit, 6_000)]))
     assert same(
         histogram(numbers(outcome.items[0], "c", 4), 4), histogram(numbers(reference.items[0], "c", 4), 4)
     )

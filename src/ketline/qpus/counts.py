@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ketline.qpus.chain import in_order
+
 
 def parse(keys: list[str], num_bits: int) -> NDArray[np.uint8]:
     """Hexadecimal memories as bits: shape ``(len(keys), num_bits)``, classical bit 0 first."""
@@ -62,7 +64,7 @@ class Shots:
         return first + int(np.argmax(self._filled[first:] < self.shots))
 
     def add(
-        self, index: int, counts: Mapping[str, int], rng: np.random.Generator, spill: bool = False
+        self, index: int, counts: Mapping[str, int], rng: np.random.Generator, *, spill: bool, links: int
     ) -> None:
         """Append counts to one set, in random order; what it doesn't need goes on in the next, or is dropped.
 
@@ -71,10 +73,14 @@ class Shots:
             counts: how often each hexadecimal memory was seen.
             rng: randomness.
             spill: whether shots beyond the set's go to the next.
+            links: consecutive shots in one memory, first ones lowest.
         """
-        table = parse(list(counts), self.num_bits)
+        table = parse(list(counts), self.num_bits * links)
         picks = np.repeat(np.arange(len(table)), np.fromiter(counts.values(), np.int64, len(counts)))
         rng.shuffle(picks)
+        if links > 1:
+            table = in_order(table, links)
+            picks = (picks[:, None] * links + np.arange(links)).ravel()
         self.add_rows(index, table, picks, spill)
 
     def add_rows(

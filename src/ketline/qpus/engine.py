@@ -173,6 +173,7 @@ class Engine:
         return ItemOutcome(
             circuit_duration_seconds=self._bench.durations.seconds(ready.schedule.duration),
             timing=text(ready.schedule) if unit.scheduler_timing else None,
+            stretch_values=ready.stretch_values if unit.stretch_values else None,
         )
 
     def _mock(self, unit: WorkUnit, seed: np.random.SeedSequence, started: _Started) -> Iterator[None]:

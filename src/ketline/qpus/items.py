@@ -11,6 +11,7 @@ from qiskit.circuit import ControlFlowOp
 
 from ketline.errors import INVALID_REQUEST, NOT_EMULATED
 from ketline.qpus.binding import columns, flatten
+from ketline.qpus.chain import chained, links
 from ketline.qpus.frames import Frames, frames
 from ketline.qpus.idle import detunings, padded, turns
 from ketline.qpus.methods import PATIENCE_SECONDS, Method, Suited, choose, frame_method, suited
@@ -18,6 +19,7 @@ from ketline.qpus.noise import DeviceNoise, given_model
 from ketline.qpus.reduce import Reduced, reduce, registers
 from ketline.qpus.schedule import Durations, Schedule, schedule
 from ketline.qpus.sources import GivenNoise, NoiseSource, RecordedNoise
+from ketline.qpus.stretches import resolve
 from ketline.units.errors import JobError
 
 if TYPE_CHECKING:
@@ -48,12 +50,17 @@ class Limits:
 
 @dataclass(slots=True)
 class TimedItem:
-    """An item with its times on the device; ``shot_seconds`` is what one shot takes there."""
+    """An item with its times on the device; ``shot_seconds`` is what one shot takes there.
+
+    ``circuit`` is the item's circuit with its stretches resolved.
+    """
 
     item: WorkItem
     registers: dict[str, list[int]]
+    circuit: QuantumCircuit
     schedule: Schedule
     shot_seconds: float
+    stretch_values: list[dict[str, object]]
 
     @property
     def sets(self) -> int:
@@ -71,12 +78,14 @@ class ReadyItem(TimedItem):
     """An item on the qubits that it touches, with its noise and method.
 
     Each parameter set is simulated as ``repeats`` rows of ``row_shots`` shots, which differ in the detuning
-    of waiting qubits (one row unless idle noise is simulated). ``values`` maps the parameters that the
-    reduced circuit carries to a value a row.
+    of waiting qubits (one row unless idle noise is simulated). A shot that is simulated is ``links``
+    consecutive shots of the item (1 unless qubits aren't initialised). ``values`` maps the parameters that
+    the reduced circuit carries to a value a row.
     """
 
     reduced: Reduced
     repeats: int
+    links: int
     values: dict[Parameter, NDArray[np.float64]]
     source: NoiseSource
     method: Method
@@ -89,8 +98,8 @@ class ReadyItem(TimedItem):
 
     @property
     def row_shots(self) -> int:
-        """Shots of a row; the last ones of a set may be more than it needs, and are dropped."""
-        return -(-self.item.shots // self.repeats)
+        """Simulated shots of a row; what a set doesn't need of them is dropped."""
+        return -(-self.item.shots // (self.repeats * self.links))
 
     @property
     def simulation_seconds(self) -> float:
@@ -150,16 +159,21 @@ class Workbench:
         timed = [self._timed(unit, item) for item in unit.items]
         reduced = [
             reduce(
-                padded(part.item.circuit, part.schedule) if idle else part.item.circuit,
+                padded(part.circuit, part.schedule) if idle else part.circuit,
                 self.durations, noisy, slow=idle,
             )
             for part in timed
         ]  # fmt: skip
+        chains = [1] * len(timed)
+        if not unit.init_qubits:
+            pause = self.durations.dt(self._pause(unit))
+            chains = [links(small, part.item.shots) for part, small in zip(timed, reduced, strict=True)]
+            reduced = [chained(small, copies, pause) for small, copies in zip(reduced, chains, strict=True)]
         sources = self._sources(unit, reduced)
         limits = Limits(memory_bytes, unit.allow_approximation)
         return [
-            self._ready(number, part, small, sources[small.qubits], limits, rng)
-            for number, (part, small) in enumerate(zip(timed, reduced, strict=True))
+            self._ready(number, part, small, chain, sources[small.qubits], limits, rng)
+            for number, (part, small, chain) in enumerate(zip(timed, reduced, chains, strict=True))
         ]
 
     def _sources(self, unit: WorkUnit, reduced: list[Reduced]) -> dict[tuple[int, ...], NoiseSource]:
@@ -181,8 +195,8 @@ class Workbench:
         }
 
     def _ready(
-        self, number: int, timed: TimedItem, reduced: Reduced, source: NoiseSource, limits: Limits,
-        rng: np.random.Generator,
+        self, number: int, timed: TimedItem, reduced: Reduced, chain: int, source: NoiseSource,
+        limits: Limits, rng: np.random.Generator,
     ) -> ReadyItem:  # fmt: skip
         item = timed.item
         index = columns(item.circuit)
@@ -191,7 +205,7 @@ class Workbench:
         flat = flatten(reduced.circuit, values, index) if index else {}
         method, approximation = self._method(
             f"the circuit of item {number}", reduced, source, suited(reduced, flat),
-            (timed.sets * repeats, -(-item.shots // repeats)), limits,
+            (timed.sets * repeats, -(-item.shots // (repeats * chain))), limits,
         )  # fmt: skip
         if method.name == "pauli_frames":
             repeats = 1
@@ -199,8 +213,9 @@ class Workbench:
             flat = {parameter: np.repeat(column, repeats) for parameter, column in flat.items()}
             flat.update(turns(reduced.slow, timed.sets * repeats, self.noise, rng))
         return ReadyItem(
-            item, timed.registers, timed.schedule, timed.shot_seconds, reduced, repeats, flat, source,
-            method, approximation and f"item {number}: {approximation}",
+            item, timed.registers, timed.circuit, timed.schedule, timed.shot_seconds, timed.stretch_values,
+            reduced, repeats, chain, flat, source, method,
+            approximation and f"item {number}: {approximation}",
         )  # fmt: skip
 
     def _method(
@@ -233,19 +248,22 @@ class Workbench:
         return [self._timed(unit, item) for item in unit.items]
 
     def _timed(self, unit: WorkUnit, item: WorkItem) -> TimedItem:
-        circuit = item.circuit
+        circuit, stretch_values = resolve(item.circuit, self.durations)
         plan = schedule(circuit, self.durations, {q: i for i, q in enumerate(circuit.qubits)})
-        return TimedItem(item, registers(circuit), plan, self._shot_seconds(unit, circuit, plan))
+        seconds = self._shot_seconds(unit, circuit, plan)
+        return TimedItem(item, registers(circuit), circuit, plan, seconds, stretch_values)
+
+    def _pause(self, unit: WorkUnit) -> float:
+        """Seconds between two shots."""
+        given = unit.rep_delay_seconds
+        return self.device.default_rep_delay_seconds if given is None else given
 
     def _shot_seconds(self, unit: WorkUnit, circuit: QuantumCircuit, plan: Schedule) -> float:
         """Length of one shot on the device: initialisation, circuit and pause (``modes.md`` 8.2)."""
-        pause = unit.rep_delay_seconds
-        if pause is None:
-            pause = self.device.default_rep_delay_seconds
         start = 0.0
         if unit.init_qubits and circuit.num_qubits:
             start = self.durations.seconds(self.durations.gate("reset", (0,)))
-        return pause + start + self.durations.seconds(plan.duration)
+        return self._pause(unit) + start + self.durations.seconds(plan.duration)
 
 
 def check(unit: WorkUnit, device: Device) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 from qiskit_aer import AerSimulator
 
 from ketline.errors import QPU_FAULT, QPU_OUT_OF_MEMORY
+from ketline.qpus.chain import in_order
 from ketline.qpus.counts import Shots
 from ketline.units.errors import JobError
 from ketline.units.work import Span
@@ -121,8 +122,7 @@ class Simulation:
     def __init__(self, items: list[ReadyItem], seed: np.random.SeedSequence, memory_bytes: int, name: str):
         self.items = items
         self.shots = [
-            Shots(ready.registers, ready.reduced.circuit.num_clbits, ready.sets, ready.item.shots)
-            for ready in items
+            Shots(ready.registers, ready.circuit.num_clbits, ready.sets, ready.item.shots) for ready in items
         ]
         self.rng = np.random.default_rng(seed)
         self._translated: dict[int, Frames] = {}
@@ -175,7 +175,7 @@ class Simulation:
                 counts = result.results[at].data.counts
                 own = self.items[piece.number]
                 taken = self.shots[piece.number]
-                taken.add(self._place(piece, offset), counts, self.rng, spill=not own.values)
+                taken.add(self._place(piece, offset), counts, self.rng, spill=not own.values, links=own.links)
                 at += 1
 
     def _frames(self, piece: Piece) -> None:
@@ -187,9 +187,10 @@ class Simulation:
         taken = self.shots[piece.number]
         for row in range(piece.first, piece.last) if ready.values else (None,):
             values = {} if row is None else {key: float(column[row]) for key, column in ready.values.items()}
-            bits = translated.sample(values, piece.shots, int(self.rng.integers(2**62)))
+            drawn = translated.sample(values, piece.shots, int(self.rng.integers(2**62)))
+            bits = in_order(drawn, ready.links)
             place = taken.next_open(piece.first) if row is None else row
-            taken.add_rows(place, bits, np.arange(piece.shots), spill=row is None)
+            taken.add_rows(place, bits, np.arange(len(bits)), spill=row is None)
 
     def _place(self, piece: Piece, offset: int) -> int:
         """The set that takes the next shots; without parameters all sets are one long row of shots."""

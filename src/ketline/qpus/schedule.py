@@ -64,6 +64,10 @@ class Durations:
             found = self._known[key] = round(seconds / self.dt_seconds)
         return found
 
+    def dt(self, seconds: float) -> int:
+        """A length in seconds in whole dt."""
+        return round(seconds / self.dt_seconds)
+
     def seconds(self, dt: float) -> float:
         """The same length in seconds."""
         return dt * self.dt_seconds
@@ -72,7 +76,7 @@ class Durations:
         """Length of a delay; stretches count as 0 unless they are given."""
         duration, unit = operation.duration, operation.unit
         if unit == "expr":
-            return max(0, round(self._expression(duration, stretches or {})))
+            return max(0, round(self.expression(duration, stretches or {})))
         try:
             number = float(duration)
         except TypeError as error:
@@ -85,8 +89,8 @@ class Durations:
             return round(number)
         return round(number * _SECONDS[unit] / self.dt_seconds)
 
-    def _expression(self, node: Any, stretches: Mapping[Hashable, int]) -> float:
-        """Value in dt (or a bare number) of a duration expression."""
+    def expression(self, node: Any, stretches: Mapping[Hashable, int]) -> float:
+        """Value in dt (or a bare number) of a duration expression; stretches that aren't given are 0."""
         if isinstance(node, expr.Value):
             value = node.value
             if hasattr(value, "unit"):
@@ -95,9 +99,9 @@ class Durations:
         if isinstance(node, expr.Stretch):
             return float(stretches.get(node, 0))
         if isinstance(node, expr.Cast):
-            return self._expression(node.operand, stretches)
+            return self.expression(node.operand, stretches)
         if isinstance(node, expr.Binary):
-            left, right = self._expression(node.left, stretches), self._expression(node.right, stretches)
+            left, right = self.expression(node.left, stretches), self.expression(node.right, stretches)
             operations: dict[str, Callable[[float, float], float]] = {
                 "ADD": float.__add__, "SUB": float.__sub__, "MUL": float.__mul__, "DIV": float.__truediv__,
             }  # fmt: skip
