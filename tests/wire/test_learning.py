@@ -6,6 +6,7 @@ import pytest
 from qiskit import QuantumCircuit
 from qiskit_ibm_runtime import Calibrator
 from samplomatic import Twirl
+from wire_lab import submit
 
 PAIRS = (0, 2)
 
@@ -76,3 +77,13 @@ def test_dry_run(service, bell):
     job = Sampler(service.backend("ket_manila")).run([bell], shots=64, dry_run=True)
     assert job.backend().name == "mock_manila"
     assert job.result()[0].data.c.num_shots == 64
+
+
+def test_jobs_on_mock_twins_are_listed_when_asked_for(http, bell):
+    job_id = submit(http, bell, backend="mock_manila", tags=["mock-list"])
+    for tags in ({"tags": "mock-list"}, {"limit": 1}):
+        found = http.get("/jobs", params={**tags, "include_mocks": "True"}).json()
+        assert found["jobs"][0]["id"] == job_id
+        without = http.get("/jobs", params=tags).json()
+        assert job_id not in {job["id"] for job in without["jobs"]}
+        assert without["count"] < found["count"]

@@ -63,7 +63,7 @@ async def _with_params(shown: bytes, params: AsyncIterator[bytes]) -> AsyncItera
 
 
 async def list_jobs(call: Call) -> Response:
-    """A page of the instance's jobs, newest first.
+    """A page of the instance's jobs, newest first; those on mock twins only with ``include_mocks``.
 
     ``count`` is the number of all that match. A page beyond the end says that there are as many as were
     skipped: the client goes on asking until it has as many jobs as ``count`` promises (``rest.md`` B.3).
@@ -75,7 +75,6 @@ async def list_jobs(call: Call) -> Response:
         raise invalid("offset", "at least 0 is expected")
     if query.flag("exclude_params") is False:
         raise invalid("exclude_params", "a list never holds params; ask for one job")
-    query.flag("include_mocks")
     wanted = JobFilter(
         pending=query.flag("pending"),
         backend=query.text("backend"),
@@ -87,6 +86,7 @@ async def list_jobs(call: Call) -> Response:
         ascending=query.one_of("sort", ("ASC", "DESC")) == "ASC",
         limit=limit if limit is not None and 1 <= limit <= _PAGE else _PAGE,
         offset=offset,
+        include_mocks=query.flag("include_mocks") or False,
     )
     jobs, count = await call.runtime.jobs(call.who, wanted)
     if not jobs and offset >= count:

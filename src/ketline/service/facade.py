@@ -177,6 +177,7 @@ class JobFilter:
     limit: int = 200
     offset: int = 0
     user_id: str | None = None
+    include_mocks: bool = True
 
 
 @dataclass(frozen=True, slots=True)

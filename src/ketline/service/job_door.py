@@ -129,6 +129,7 @@ class JobDoor:
             ascending=wanted.ascending,
             limit=wanted.limit,
             offset=wanted.offset,
+            without_backends=() if wanted.include_mocks else self._house.mocks(),
         )
         rows, total = await self._house.store.read(queries.jobs, query)
         return [self._view_of(row) for row in rows], total

@@ -32,6 +32,7 @@ class JobQuery:
     ascending: bool = False
     limit: int = 200
     offset: int = 0
+    without_backends: tuple[str, ...] = ()
 
 
 _JOB = sa.select(t.jobs).where(t.jobs.c.job_id == sa.bindparam("job_id"))
@@ -73,6 +74,8 @@ def _conditions(wanted: JobQuery) -> list[sa.ColumnElement[bool]]:
     ):
         if value is not None:
             found.append(column == value)
+    if wanted.without_backends:
+        found.append(c.backend.not_in(wanted.without_backends))
     if wanted.pending is not None:
         found.append(c.finished_at.is_(None) if wanted.pending else c.finished_at.is_not(None))
     if wanted.created_after is not None:
@@ -100,6 +103,8 @@ def count_jobs(connection: sa.Connection, wanted: JobQuery) -> int:
     ):
         if value is not None:
             total = total.where(column == value)
+    if wanted.without_backends:
+        total = total.where(c.backend.not_in(wanted.without_backends))
     if wanted.pending is not None:
         total = total.where(c.status.in_(_UNFINISHED) if wanted.pending else c.status.not_in(_UNFINISHED))
     return int(connection.execute(total).scalar_one())
