@@ -39,8 +39,8 @@ class FileKind(StrEnum):
 
 
 Done = Callable[[BaseException | None], None]
-_Wish = tuple[Path, bytes | Path | None, Done]
-"""Where, what (bytes, a file to move there, or None to delete), and who is told."""
+_Wish = tuple[str, bytes | Path | None, Done]
+"""Name below the root, what (bytes, a file to move there, or None to delete), and who is told."""
 
 
 class _FolderWriter:
@@ -48,15 +48,16 @@ class _FolderWriter:
 
     def __init__(self, name: str, root: Path, journal: Journal | None) -> None:
         self._waiting: queue.SimpleQueue[_Wish | None] = queue.SimpleQueue()
-        self._root = root
+        # Plain strings: this is done for every job, and paths are slow to make.
+        self._root = str(root)
         self._journal = journal
-        self._known: set[Path] = set()
+        self._known: set[str] = set()
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
         self._thread.start()
 
-    def write(self, target: Path, content: bytes | Path | None, done: Done) -> None:
+    def write(self, name: str, content: bytes | Path | None, done: Done) -> None:
         """Write bytes, move a file here, or delete it; ``done`` is called in this thread."""
-        self._waiting.put((target, content, done))
+        self._waiting.put((name, content, done))
 
     def close(self) -> None:
         """Do what is waiting, then end."""
@@ -77,32 +78,32 @@ class _FolderWriter:
                 break
         wishes = [wish for wish in group if wish is not None]
         if self._journal is None:
-            for target, content, done in wishes:
-                done(self._alone(target, content))
+            for name, content, done in wishes:
+                done(self._alone(name, content))
         elif wishes:
             self._together(wishes, self._journal)
         return group[-1] is not None
 
-    def _alone(self, target: Path, content: bytes | Path | None) -> OSError | None:
+    def _alone(self, name: str, content: bytes | Path | None) -> OSError | None:
         try:
-            self._make_folder(target.parent)
-            _write_synced(target, content)
-            _sync(target.parent)
+            target = self._place(name)
+            _write_synced(Path(target), content)
+            _sync(os.path.dirname(target))
         except OSError as error:
             return error
         return None
 
     def _together(self, wishes: list[_Wish], journal: Journal) -> None:
         entries: list[Entry] = []
-        written: list[tuple[Path, Done]] = []
-        for target, content, done in wishes:
+        written: list[tuple[str, Done]] = []
+        for name, content, done in wishes:
             try:
-                self._make_folder(target.parent)
+                target = self._place(name)
                 whole = _write_unsynced(target, content)
             except OSError as error:
                 done(error)
             else:
-                entries.append((target.relative_to(self._root).as_posix(), whole))
+                entries.append((name, whole))
                 written.append((target, done))
         failed: OSError | None = None
         try:
@@ -111,33 +112,46 @@ class _FolderWriter:
             failed = error
         for target, done in written:
             if failed is not None:
-                target.unlink(missing_ok=True)
+                _unlink(target)
             done(failed)
 
-    def _make_folder(self, folder: Path) -> None:
-        if folder in self._known:
-            return
-        folder.mkdir(parents=True, exist_ok=True)
-        if self._journal is None:
-            _sync(folder.parent)
-        self._known.add(folder)
+    def _place(self, name: str) -> str:
+        """The whole path of a file, in a folder that exists."""
+        target = f"{self._root}/{name}"
+        folder = os.path.dirname(target)
+        if folder not in self._known:
+            os.makedirs(folder, exist_ok=True)
+            if self._journal is None:
+                _sync(os.path.dirname(folder))
+            self._known.add(folder)
+        return target
 
 
-def _write_unsynced(target: Path, content: bytes | Path | None) -> bytes | None:
+def _write_unsynced(target: str, content: bytes | Path | None) -> bytes | None:
     """Write, move or delete a file, and return what it holds."""
     if content is None:
-        target.unlink(missing_ok=True)
+        _unlink(target)
         return None
     if isinstance(content, Path):
         whole = content.read_bytes()
         _move(content, target)
         return whole
+    fd = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
-        target.write_bytes(content)
+        view = memoryview(content)
+        while view:
+            view = view[os.write(fd, view) :]
     except OSError:
-        target.unlink(missing_ok=True)
+        _unlink(target)
         raise
+    finally:
+        os.close(fd)
     return content
+
+
+def _unlink(target: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(target)
 
 
 def _write_synced(target: Path, content: bytes | Path | None) -> None:
@@ -157,9 +171,9 @@ def _write_synced(target: Path, content: bytes | Path | None) -> None:
         raise
 
 
-def _move(source: Path, target: Path) -> None:
+def _move(source: Path, target: Path | str) -> None:
     try:
-        source.rename(target)
+        os.rename(source, target)
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
@@ -171,7 +185,7 @@ def _size(path: Path) -> int:
     return path.stat().st_size
 
 
-def _sync(path: Path) -> None:
+def _sync(path: Path | str) -> None:
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(fd)
@@ -229,7 +243,7 @@ class Files:
         if self._local is None:
             await self._in_thread(self._fs.pipe_file, self._remote(kind, identity), content)
         else:
-            await self._write_local(self._local / self._name(kind, identity), content, len(content))
+            await self._write_local(self._name(kind, identity), content, len(content))
 
     async def adopt(self, kind: FileKind, identity: str, source: Path) -> int:
         """Move a complete local file here and return its size in bytes; it is durable on return."""
@@ -238,10 +252,10 @@ class Files:
             await self._in_thread(self._fs.put_file, str(source), self._remote(kind, identity))
             await self._in_thread(source.unlink)
         else:
-            await self._write_local(self._local / self._name(kind, identity), source, size)
+            await self._write_local(self._name(kind, identity), source, size)
         return size
 
-    async def _write_local(self, target: Path, content: bytes | Path | None, size: int) -> None:
+    async def _write_local(self, name: str, content: bytes | Path | None, size: int) -> None:
         assert self._small is not None
         loop = asyncio.get_running_loop()
         future: asyncio.Future[None] = loop.create_future()
@@ -257,7 +271,7 @@ class Files:
         def done(error: BaseException | None) -> None:
             loop.call_soon_threadsafe(answer, error)
 
-        (self._large if size > _LARGE_BYTES else self._small).write(target, content, done)
+        (self._large if size > _LARGE_BYTES else self._small).write(name, content, done)
         await future
 
     async def fetch(self, kind: FileKind, identity: str, target: Path) -> None:
@@ -308,7 +322,7 @@ class Files:
             with contextlib.suppress(FileNotFoundError):
                 await self._in_thread(self._fs.rm_file, self._remote(kind, identity))
         else:
-            await self._write_local(self._local / self._name(kind, identity), None, 0)
+            await self._write_local(self._name(kind, identity), None, 0)
 
     async def _in_thread(self, work: Callable[..., R], *args: object) -> R:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work, *args)
