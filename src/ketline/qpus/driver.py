@@ -28,6 +28,10 @@ class DriverError(Exception):
     """A driver can't be found or can't be used; the message names it and what there is."""
 
 
+class Fault(Exception):
+    """The machine failed, not the job; the message says why."""
+
+
 @dataclass(frozen=True, slots=True)
 class Admission:
     """What a driver says of a unit before it takes the QPU.
@@ -78,6 +82,7 @@ class Driver(Protocol):
 
         Raises:
             ketline.units.errors.JobError: the unit failed by its own fault.
+            Fault: the machine failed.
             KeyError: nothing is known of the handle (any more).
         """
         ...

@@ -66,7 +66,7 @@ from typing import Any
 
 from ketline.config import QpuSettings
 from ketline.errors import QPU_FAULT, QPU_OUT_OF_MEMORY
-from ketline.qpus.driver import Driver, DriverError, driver_type
+from ketline.qpus.driver import Driver, DriverError, Fault, driver_type
 from ketline.units.device import Device
 from ketline.units.errors import JobError
 from ketline.units.serial import FormatError, read_unit, write_outcome
@@ -238,7 +238,9 @@ class Host:
             )
         else:
             why = (
-                str(error) if isinstance(error, FormatError | OSError) else f"{type(error).__name__}: {error}"
+                str(error)
+                if isinstance(error, Fault | FormatError | OSError)
+                else f"{type(error).__name__}: {error}"
             )
             self._failed(
                 running.job, held, "system", QPU_FAULT.code, self._fault(why[:500]), QPU_FAULT.solution

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from qiskit_aer import AerSimulator
 
-from ketline.errors import QPU_FAULT, QPU_OUT_OF_MEMORY
+from ketline.errors import QPU_OUT_OF_MEMORY
 from ketline.qpus.chain import in_order
 from ketline.qpus.counts import Shots
+from ketline.qpus.driver import Fault
 from ketline.units.errors import JobError
 from ketline.units.work import Span
 
@@ -26,10 +27,6 @@ PIECE_SECONDS = 0.25
 
 _MAX_CIRCUITS = 2_000
 _SINGLE_THREAD_SECONDS = 0.02
-
-
-class Fault(Exception):
-    """The machine failed, not the job."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +204,7 @@ class Simulation:
                 QPU_OUT_OF_MEMORY.message.format(limit_bytes=self._memory_bytes, qpu=self._name),
                 QPU_OUT_OF_MEMORY.solution,
             )
-        raise Fault(QPU_FAULT.message.format(qpu=self._name, why=message[:500]))
+        raise Fault(message[:500])
 
 
 class Clock:

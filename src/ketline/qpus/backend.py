@@ -1,0 +1,245 @@
+"""A QPU behind any Qiskit ``BackendV2``: a machine of the site's own, a provider's, or a simulator.
+
+``device`` in the configuration names what makes the backend, as ``module:attribute``: a class or a function
+that is called without arguments, or a backend itself, for instance
+``qiskit_ibm_runtime.fake_provider:FakeManilaV2``.
+"""
+
+from __future__ import annotations
+
+import importlib
+import secrets
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ketline.errors import CIRCUIT_REJECTED, NOT_EMULATED
+from ketline.qpus.driver import Admission, DriverError, Fault, Health, Progress
+from ketline.units.errors import JobError
+from ketline.units.work import ItemOutcome, Outcome, Span
+
+if TYPE_CHECKING:
+    from ketline.config import QpuSettings
+    from ketline.qpus.counts import Shots
+    from ketline.units.device import Device
+    from ketline.units.work import WorkUnit
+
+JOB_OVERHEAD_SECONDS = 2.0
+_MOST_CIRCUITS = 300
+_LOOK_SECONDS = 0.02
+_POLL_SECONDS = 0.25
+
+
+@dataclass(slots=True)
+class _Batch:
+    """Sets ``[first, last)`` of an item that are one job of the backend."""
+
+    item: int
+    first: int
+    last: int
+
+
+@dataclass(slots=True)
+class _Started:
+    unit: WorkUnit
+    todo: list[_Batch]
+    shots: list[Shots]
+    done: int = 0
+    batch: _Batch | None = None
+    job: Any = None
+    begun: datetime | None = None
+    spans: list[Span] = field(default_factory=list)
+
+
+def make(settings: QpuSettings) -> Any:
+    """The backend that the settings name.
+
+    Raises:
+        DriverError: it can't be imported or made, or is no ``BackendV2``.
+    """
+    from qiskit.providers import BackendV2
+
+    module, _, attribute = settings.device.partition(":")
+    try:
+        found = getattr(importlib.import_module(module), attribute)
+        backend = found if isinstance(found, BackendV2) else found()
+    except Exception as error:
+        raise DriverError(
+            f"the backend {settings.device!r} can't be made: {error}; device has to be module:attribute"
+        ) from error
+    if not isinstance(backend, BackendV2):
+        raise DriverError(f"{settings.device!r} is a {type(backend).__name__}, not a Qiskit BackendV2")
+    return backend
+
+
+class BackendDriver:
+    """A QPU behind a ``BackendV2`` (`ketline.qpus.driver.DriverType`)."""
+
+    def __init__(self, device: Device, settings: QpuSettings) -> None:
+        self._device = device
+        self._settings = settings
+        self._backend = make(settings)
+        self._units: dict[str, _Started] = {}
+
+    @classmethod
+    def device(cls, settings: QpuSettings) -> Device:
+        """The backend's target as a device. Imports Qiskit, for only the backend knows what it is."""
+        from ketline.qpus.published import published
+
+        return published(make(settings), settings.name, settings.simulator)
+
+    @classmethod
+    def admit(cls, unit: WorkUnit, device: Device, settings: QpuSettings) -> Admission:
+        """Check that a backend can do what the unit asks for (`ketline.qpus.driver.DriverType.admit`)."""
+        from ketline.qpus.schedule import Durations, schedule
+
+        _check(unit, device)
+        durations = Durations(device.target, device.dt_seconds)
+        seconds = JOB_OVERHEAD_SECONDS
+        for item in unit.items:
+            places = {qubit: i for i, qubit in enumerate(item.circuit.qubits)}
+            length = durations.seconds(schedule(item.circuit, durations, places).duration)
+            sets = item.parameter_values.shape[0]
+            seconds += sets * item.shots * (length + device.default_rep_delay_seconds)
+        return Admission(seconds, 0, ("backend",) * len(unit.items), seconds)
+
+    def start(self, unit: WorkUnit) -> str:
+        """Submit the first of the backend's jobs (`ketline.qpus.driver.Driver.start`)."""
+        from ketline.qpus.counts import Shots
+        from ketline.qpus.reduce import registers
+
+        _check(unit, self._device)
+        most = min(self._backend.max_circuits or _MOST_CIRCUITS, _MOST_CIRCUITS)
+        todo, shots = [], []
+        for number, item in enumerate(unit.items):
+            sets = item.parameter_values.shape[0]
+            step = min(item.chunk_sets or sets, most)
+            todo += [_Batch(number, first, min(sets, first + step)) for first in range(0, sets, step)]
+            shots.append(Shots(registers(item.circuit), item.circuit.num_clbits, sets, item.shots))
+        started = _Started(unit, todo, shots)
+        handle = secrets.token_hex(8)
+        self._submit(started)
+        self._units[handle] = started
+        return handle
+
+    def _submit(self, started: _Started) -> None:
+        if not started.todo:
+            return
+        started.batch = batch = started.todo.pop(0)
+        item = started.unit.items[batch.item]
+        rows = item.parameter_values[batch.first : batch.last]
+        circuits = [item.circuit.assign_parameters(row.tolist()) for row in rows]
+        options: dict[str, Any] = {"shots": item.shots}
+        if hasattr(self._backend.options, "memory"):
+            options["memory"] = True
+        started.begun = datetime.now(UTC)
+        started.job = self._backend.run(circuits, **options)
+
+    def poll(self, handle: str) -> Progress:
+        """Wait a moment for the backend (`ketline.qpus.driver.Driver.poll`)."""
+        from qiskit.providers.jobstatus import JOB_FINAL_STATES
+
+        started = self._units[handle]
+        total = started.unit.executions
+        until = time.monotonic() + _POLL_SECONDS
+        while started.job is not None and time.monotonic() < until:
+            if started.job.status() in JOB_FINAL_STATES:
+                self._take(started)
+            else:
+                time.sleep(_LOOK_SECONDS)
+        return Progress("done" if started.job is None else "running", started.done, total)
+
+    def _take(self, started: _Started) -> None:
+        """Take the results of a finished job of the backend in, and submit the next."""
+        batch, rng = started.batch, np.random.default_rng()
+        if batch is None or started.begun is None:
+            return
+        result = started.job.result()
+        if not result.success:
+            raise Fault(str(result.status)[:500])
+        item = started.unit.items[batch.item]
+        for offset in range(batch.last - batch.first):
+            data = result.results[offset].data
+            memory = getattr(data, "memory", None)
+            counts = _counted(memory) if memory is not None else getattr(data, "counts", None)
+            if counts is None:
+                if "measure" in item.circuit.count_ops():
+                    raise Fault("the backend gave no counts")
+                continue
+            started.shots[batch.item].add(batch.first + offset, counts, rng, spill=False, links=1)
+        started.done += (batch.last - batch.first) * item.shots
+        started.spans.append(Span(batch.item, batch.first, batch.last, started.begun, datetime.now(UTC)))
+        started.job = started.batch = None
+        self._submit(started)
+
+    def outcome(self, handle: str) -> Outcome:
+        """What a unit that is done gave; it is forgotten."""
+        started = self._units.pop(handle)
+        return Outcome([ItemOutcome(bits=shots.bits) for shots in started.shots], started.spans)
+
+    def stop(self, handle: str) -> None:
+        """Cancel the backend's job, if it can."""
+        started = self._units.pop(handle, None)
+        if started is not None and started.job is not None:
+            try:
+                started.job.cancel()
+            except NotImplementedError:
+                started.job = None
+
+    def calibrate(self, at: float) -> Device:
+        """Read the backend's target again: calibrating is its own affair."""
+        self._device = self.device(self._settings)
+        return self._device
+
+    def describe(self) -> dict[str, object]:
+        """Facts for an operator."""
+        return {
+            "name": self._device.name, "driver": "backend", "device": self._settings.device,
+            "num_qubits": self._device.num_qubits, "simulator": self._device.simulator,
+            "backend": str(self._backend.name),
+        }  # fmt: skip
+
+    def health(self) -> Health:
+        """What the backend says of itself, if it says anything."""
+        status = getattr(self._backend, "status", None)
+        if status is None:
+            return Health(True)
+        told = status()
+        return Health(bool(told.operational), str(told.status_msg))
+
+
+def _counted(memory: list[str]) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for key in memory:
+        counts[key] = counts.get(key, 0) + 1
+    return counts
+
+
+def _check(unit: WorkUnit, device: Device) -> None:
+    """Refuse by name what only an emulator can do, or what a backend has no common way of being asked for.
+
+    Raises:
+        JobError: naming the option.
+    """
+    asked = {
+        "noise": not unit.noise, "mock": unit.mock, "seed": unit.seed is not None,
+        "simulator": bool(unit.simulator), "meas_level": unit.meas_level != "classified",
+        "init_qubits": not unit.init_qubits, "rep_delay": unit.rep_delay_seconds is not None,
+        "stretch_values": unit.stretch_values, "scheduler_timing": unit.scheduler_timing,
+    }  # fmt: skip
+    for name, wanted in asked.items():
+        if wanted:
+            raise JobError(
+                NOT_EMULATED.code, f"{name}: the QPU {device.name} has no such option", NOT_EMULATED.solution
+            )
+    for number, item in enumerate(unit.items):
+        if item.circuit.num_qubits > device.num_qubits:
+            raise JobError(
+                CIRCUIT_REJECTED.code,
+                f"the circuit of item {number} has {item.circuit.num_qubits} qubits, "
+                f"{device.name} has {device.num_qubits}",
+                CIRCUIT_REJECTED.solution,
+            )
