@@ -48,6 +48,9 @@ class Performer(Protocol):
     def settled(self, job: Job, record: JobRecord) -> None:
         """A job's end is durable."""
 
+    def closed(self, workload_id: str) -> None:
+        """A session or batch is closed."""
+
     def calibrate(self, qpu_id: str) -> None:
         """Calibrate a QPU."""
 
@@ -249,15 +252,15 @@ class Engine:
     def _workload_changed(self, action: do.WorkloadChanged, _now: float) -> None:
         workload = action.workload
         view = records.workload_view(workload)
-        known = workload.workload_id in self.known_workloads
         row = records.workload_row(workload)
-        if known:
+        if workload.workload_id in self.known_workloads or workload.closed_at is not None:
             self._changes.change_workload(row)
         else:
             self.known_workloads.add(workload.workload_id)
             self._changes.add_workload(row)
         if workload.closed_at is not None:
             self.known_workloads.discard(workload.workload_id)
+            self._doer().closed(workload.workload_id)
         self.after_commit(("workload", workload.workload_id), lambda: self.board.pin_workload(view))
         for watch in self.watchers:
             watch(workload)

@@ -97,7 +97,7 @@ def finalize(args: dict[str, Any]) -> dict[str, Any]:
         if isinstance(step, Prepared):
             return _keep(step, args, context)
         serial.write(folder / RESULT, step.body)
-        return {"result_bytes": len(step.body)}
+        return {"result_bytes": len(step.body), "calibrate": step.calibrate}
 
 
 def _keep(prepared: Prepared, args: dict[str, Any], context: ProgramContext) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from ketline.compute.failures import TaskFailure, TaskFaulted, TaskOutOfMemory, 
 from ketline.compute.pool import Pool
 from ketline.config import ComputeSettings
 from ketline.core.events import (
+    CalibrationRequested,
     Event,
     JobFailed,
     JobFinalized,
@@ -95,6 +96,10 @@ class Work:
         self._give_up(job.job_id)
         self._spawn(self._tidy(job, record))
 
+    def closed(self, workload_id: str) -> None:
+        """Forget what jobs of a session or batch kept for each other."""
+        self._spawn(self._sweep(self._cache_folder(workload_id)))
+
     def calibrate(self, qpu_id: str) -> None:
         """Calibrate a QPU."""
         self.machines.calibrate(qpu_id)
@@ -122,6 +127,9 @@ class Work:
     def _folder(self, job: Job, record: JobRecord) -> Path:
         return self._scratch / f"{job.job_id}.{record.attempt}"
 
+    def _cache_folder(self, workload_id: str) -> Path:
+        return self._scratch / f"cache.{workload_id}"
+
     def _begin(self, job: Job, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._doing[job.job_id] = task
@@ -148,7 +156,7 @@ class Work:
     def _args(self, job: Job, record: JobRecord) -> dict[str, Any]:
         backend = self._backends[job.qpu_id]
         workload = self._engine.scheduler.workloads.get(job.workload_id or "")
-        cache = None if workload is None else self._scratch / f"cache.{workload.workload_id}"
+        cache = None if workload is None else self._cache_folder(workload.workload_id)
         return {
             "program": job.program,
             "folder": str(self._folder(job, record)),
@@ -205,6 +213,8 @@ class Work:
                 return JobPrepared(job.job_id, answer["estimate_seconds"])
             result = self._folder(job, record) / tasks.RESULT
             record.result_bytes = await self._files.adopt(FileKind.RESULT, job.job_id, result)
+            if answer["calibrate"] and self._backends[job.qpu_id].serial:
+                self._engine.feed(CalibrationRequested(job.qpu_id))
             return JobFinalized(job.job_id)
 
         self._tell(job, Stage.FINALIZING, await _outcome(job, "finalizing", work()))
@@ -231,9 +241,13 @@ class Work:
         if record.attempt:
             if await loop.run_in_executor(self._sweeper, log.exists):
                 await self._files.adopt(FileKind.LOG, job.job_id, log)
-            await loop.run_in_executor(self._sweeper, lambda: shutil.rmtree(folder, ignore_errors=True))
+            await self._sweep(folder)
         if record.private:
             await self._files.drop(FileKind.PAYLOAD, job.job_id)
+
+    async def _sweep(self, folder: Path) -> None:
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(self._sweeper, lambda: shutil.rmtree(folder, ignore_errors=True))
 
 
 async def _outcome(job: Job, doing: str, work: Coroutine[Any, Any, Event]) -> Event:

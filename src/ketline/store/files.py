@@ -88,7 +88,7 @@ class _FolderWriter:
         try:
             target = self._place(name)
             _write_synced(Path(target), content)
-            _sync(os.path.dirname(target))
+            _sync(Path(target).parent)
         except OSError as error:
             return error
         return None
@@ -118,11 +118,11 @@ class _FolderWriter:
     def _place(self, name: str) -> str:
         """The whole path of a file, in a folder that exists."""
         target = f"{self._root}/{name}"
-        folder = os.path.dirname(target)
+        folder = target.rpartition("/")[0]
         if folder not in self._known:
-            os.makedirs(folder, exist_ok=True)
+            Path(folder).mkdir(parents=True, exist_ok=True)
             if self._journal is None:
-                _sync(os.path.dirname(folder))
+                _sync(Path(folder).parent)
             self._known.add(folder)
         return target
 
@@ -151,7 +151,7 @@ def _write_unsynced(target: str, content: bytes | Path | None) -> bytes | None:
 
 def _unlink(target: str) -> None:
     with contextlib.suppress(FileNotFoundError):
-        os.unlink(target)
+        Path(target).unlink()
 
 
 def _write_synced(target: Path, content: bytes | Path | None) -> None:
@@ -173,7 +173,7 @@ def _write_synced(target: Path, content: bytes | Path | None) -> None:
 
 def _move(source: Path, target: Path | str) -> None:
     try:
-        os.rename(source, target)
+        source.rename(target)
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
