@@ -109,6 +109,37 @@ def test_points_and_observables_pair_up_without_waste():
     np.testing.assert_allclose(found.fields["evs"], exact, atol=5 / np.sqrt(4000))
 
 
+@pytest.mark.parametrize("strategy", ["active", "active-accum", "active-circuit", "all"])
+def test_observables_on_some_of_the_twirled_qubits(strategy):
+    circuit = QuantumCircuit(6)
+    for qubit in (0, 2, 3, 5):
+        circuit.sx(qubit)
+        circuit.rz(0.3 * qubit + 0.2, qubit)
+        circuit.sx(qubit)
+    circuit.cz(0, 2)
+    circuit.cz(3, 5)
+    observables = ObservablesArray(["IIXYII", "ZIIIIZ", "IIYIII"])
+    recipe = Recipe(Sizes(40, 100), True, True, strategy)
+    (found,), _, _ = _estimate([(Pub(circuit, observables, np.zeros((0,))), recipe)])
+    exact = _exact(circuit, observables, np.zeros((0,)))
+    np.testing.assert_allclose(found.fields["evs"], exact, atol=5 / np.sqrt(4000))
+    assert np.abs(exact).max() > 0.1
+
+
+def test_a_measurement_that_is_read_later_stays():
+    circuit = QuantumCircuit(3, 3)
+    circuit.x(0)
+    circuit.measure(0, 0)
+    with circuit.if_test((circuit.clbits[0], 1)):
+        circuit.x(1)
+    circuit.measure([1, 2], [1, 2])
+    pub = Pub(circuit, ObservablesArray(["IZI", "ZII"]), np.zeros((0,)))
+    items, plan = plan_job([(pub, Recipe(Sizes(4, 20), twirl_measures=True))], None, np.random.default_rng(1))
+    assert items[0].circuit.count_ops()["measure"] == 3
+    (found,) = evaluate_job(plan, aer_qpu.run(items, method="statevector"))
+    assert found.fields["evs"].tolist() == [-1, 1]
+
+
 def test_a_constant_needs_no_circuit():
     pub = Pub(QuantumCircuit(3), ObservablesArray({"III": 0.5}), np.zeros((0,)))
     (found,), _, items = _estimate([(pub, Recipe(Sizes(1, 10)))])

@@ -6,9 +6,9 @@ that what follows costs as much as what is used; `place` puts a compact circuit 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from qiskit.circuit import QuantumCircuit
+from qiskit.circuit import CircuitInstruction, ClassicalRegister, QuantumCircuit
 
 _NOTHING = frozenset({"barrier", "delay"})
 
@@ -32,22 +32,50 @@ def compact(circuit: QuantumCircuit, qubits: Sequence[int]) -> QuantumCircuit:
     Classical registers, variables, global phase and metadata stay.
     """
     new_index = {old: new for new, old in enumerate(qubits)}
-    return _rewrite(circuit, new_index, len(qubits))
+    return _rewrite(circuit, new_index, len(qubits), circuit.data, circuit.cregs)
 
 
 def place(circuit: QuantumCircuit, qubits: Sequence[int], width: int) -> QuantumCircuit:
     """The inverse of `compact`: qubit ``i`` becomes ``qubits[i]`` of ``width``."""
-    return _rewrite(circuit, dict(enumerate(qubits)), width)
+    return _rewrite(circuit, dict(enumerate(qubits)), width, circuit.data, circuit.cregs)
 
 
-def _rewrite(circuit: QuantumCircuit, new_index: dict[int, int], width: int) -> QuantumCircuit:
+def without_final_measurements(circuit: QuantumCircuit) -> QuantumCircuit:
+    """The circuit up to the measurements that end it, and without the registers that only they write.
+
+    Unlike Qiskit's own method this keeps a measurement whose bit is read by what comes later.
+    """
+    kept = []
+    busy, read = set(), set()
+    for instruction in reversed(circuit.data):
+        name = instruction.operation.name
+        if name == "measure" and instruction.qubits[0] not in busy and instruction.clbits[0] not in read:
+            continue
+        kept.append(instruction)
+        if name == "barrier":
+            continue
+        busy.update(instruction.qubits)
+        # A store tells its expression's bits nowhere but in the expression.
+        read.update(circuit.clbits if name == "store" else instruction.clbits)
+    registers = [register for register in circuit.cregs if not read.isdisjoint(register)]
+    width = range(circuit.num_qubits)
+    return _rewrite(circuit, dict(zip(width, width, strict=True)), len(width), kept[::-1], registers)
+
+
+def _rewrite(
+    circuit: QuantumCircuit,
+    new_index: dict[int, int],
+    width: int,
+    instructions: Iterable[CircuitInstruction],
+    registers: Iterable[ClassicalRegister],
+) -> QuantumCircuit:
     new = QuantumCircuit(
         width, name=circuit.name, global_phase=circuit.global_phase, metadata=circuit.metadata
     )
     loose = [bit for bit in circuit.clbits if not circuit.find_bit(bit).registers]
     if loose:
         new.add_bits(loose)
-    for register in circuit.cregs:
+    for register in registers:
         new.add_register(register)
     for variable in circuit.iter_input_vars():
         new.add_input(variable)
@@ -55,7 +83,7 @@ def _rewrite(circuit: QuantumCircuit, new_index: dict[int, int], width: int) -> 
         new.add_uninitialized_var(variable)
     for stretch in circuit.iter_declared_stretches():
         new.add_stretch(stretch)
-    for instruction in circuit.data:
+    for instruction in instructions:
         qubits = [
             new.qubits[new_index[index]]
             for index in (circuit.find_bit(qubit).index for qubit in instruction.qubits)

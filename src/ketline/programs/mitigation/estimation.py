@@ -251,12 +251,7 @@ def _plan_pub(
             resilience["pec"] = {"num_randomizations_scaling": cancellation.scaling}
             randomizations = _scaled(randomizations, cancellation.scaling, recipe, len(points))
         _check_sets(index, recipe, len(points) * randomizations * len(scales))
-        drawn = [
-            template.draw(
-                points, randomizations, rng, bases=bases if template.basis_size else None, maps=maps, scale=s
-            )
-            for s in scales
-        ]
+        drawn = [template.draw(points, randomizations, rng, bases=bases, maps=maps, scale=s) for s in scales]
         _add(plan, items, template.circuit, drawn, randomizations, recipe)
     else:
         _check_sets(index, recipe, len(points) * randomizations * len(factors))
@@ -266,12 +261,7 @@ def _plan_pub(
                 circuit = fold(circuit, factor, zne.amplifier, rng)
             template_or_dressed, plan.register = _ready(circuit, qubits, recipe, bases)
             if isinstance(template_or_dressed, Template):
-                one = template_or_dressed.draw(
-                    points,
-                    randomizations,
-                    rng,
-                    bases=bases if template_or_dressed.basis_size else None,
-                )
+                one = template_or_dressed.draw(points, randomizations, rng, bases=bases)
             else:
                 one = template_or_dressed.draw(
                     points, randomizations, rng, bases=bases, flips=recipe.twirl_measures

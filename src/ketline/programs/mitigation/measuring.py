@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from qiskit.circuit import ClassicalRegister, Parameter, ParameterVector, QuantumCircuit
 
+from ketline.programs.mitigation.circuits import without_final_measurements
 from ketline.programs.mitigation.twirling import Drawn
 
 _FIRST = np.array([0.0, 0.0, np.pi, np.pi / 2])
@@ -28,7 +29,7 @@ def with_measurement(circuit: QuantumCircuit, qubits: Sequence[int]) -> tuple[Qu
 
     Measurements in the middle of the circuit stay. Returns the circuit and the register's name.
     """
-    bare = circuit.remove_final_measurements(inplace=False)
+    bare = without_final_measurements(circuit)
     name = _measure(bare, qubits)
     return bare, name
 
@@ -107,7 +108,7 @@ def dress(circuit: QuantumCircuit, qubits: Sequence[int], *, dressing: bool = Tr
         dressing: False to measure in the computational basis only, without any additional gate.
     """
     original = tuple(circuit.parameters)
-    bare = circuit.remove_final_measurements(inplace=False)
+    bare = without_final_measurements(circuit)
     parameters: tuple[Parameter, ...] = ()
     if dressing:
         taken = {parameter.name.partition("[")[0] for parameter in original}

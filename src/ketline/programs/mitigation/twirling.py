@@ -95,14 +95,16 @@ class Drawn:
 class Template:
     """A circuit with a random frame: ``circuit`` is what runs, ``samplex`` what draws its parameters.
 
-    ``basis_size`` is the number of qubits whose final measurement basis is an input (0: none).
+    The qubits whose final measurement basis is an input are ``basis_columns`` of the samplex's input,
+    ascending, out of ``basis_width``: the last measurement's box may hold others, which are only twirled.
     ``sites`` are all noise sites, in the circuit's order, when there are any.
     """
 
     circuit: QuantumCircuit
     samplex: Samplex
     basis_ref: str | None = None
-    basis_size: int = 0
+    basis_columns: tuple[int, ...] = ()
+    basis_width: int = 0
     sites: tuple[NoiseSite, ...] = ()
 
     def draw(
@@ -122,8 +124,8 @@ class Template:
                 ``parameters``; one row without parameters.
             randomizations: How many to draw for each point.
             rng: The source of randomness.
-            bases: Measurement basis of every point, uint8 ``(n_points, basis_size)``: 0 I, 1 Z, 2 X, 3 Y;
-                required if the template has one.
+            bases: Measurement basis of every point, uint8 ``(n_points, measured qubits)`` in ascending
+                order of the qubits: 0 I, 1 Z, 2 X, 3 Y; for templates with such an input.
             maps: Noise to inject, by `NoiseSite.ref`; required if the template has sites.
             scale: Factor on all rates of ``maps``; negative takes noise away (see `Drawn.signs`).
         """
@@ -136,7 +138,9 @@ class Template:
                 raise ValueError("this template needs bases")
             for spec in self.samplex.inputs().get_specs("basis_changes"):
                 arguments[spec.name] = np.zeros(spec.shape, np.uint8)
-            arguments[self.basis_ref] = bases
+            whole = np.zeros((len(bases), self.basis_width), np.uint8)
+            whole[:, list(self.basis_columns)] = bases
+            arguments[self.basis_ref] = whole
         refs = {site.ref for site in self.sites}
         if refs:
             given = dict(maps or {})
@@ -197,9 +201,11 @@ def twirl(
         template, samplex = build(boxed)
     except (TranspilerError, BuildError) as error:
         raise rejected(field, f"the circuit can't be twirled: {error}") from None
-    basis_ref, basis_size = _last_basis(boxed) if change_basis else (None, 0)
     return Template(
-        place(template, qubits, circuit.num_qubits), samplex, basis_ref, basis_size, _sites(boxed, qubits)
+        place(template, qubits, circuit.num_qubits),
+        samplex,
+        *(_last_basis(boxed) if change_basis else (None, (), 0)),
+        sites=_sites(boxed, qubits),
     )
 
 
@@ -219,14 +225,25 @@ def _check(circuit: QuantumCircuit, gates: bool, field: str) -> None:
         )
 
 
-def _last_basis(boxed: QuantumCircuit) -> tuple[str | None, int]:
-    """The input for the basis of the last measurement, and the number of its qubits."""
+def _last_basis(boxed: QuantumCircuit) -> tuple[str | None, tuple[int, ...], int]:
+    """The input for the basis of the last measurement; where in it each measured qubit is; its size.
+
+    A strategy may twirl more qubits with a measurement than it measures.
+    """
     for instruction in reversed(boxed.data):
         if instruction.operation.name == "box":
             annotation = get_annotation(instruction.operation, ChangeBasis)
             if annotation is not None:
-                return f"basis_changes.{annotation.ref}", len(instruction.qubits)
-    return None, 0
+                outer = [boxed.find_bit(qubit).index for qubit in instruction.qubits]
+                body = instruction.operation.body
+                measured = {
+                    outer[body.find_bit(inside.qubits[0]).index]
+                    for inside in body.data
+                    if inside.operation.name == "measure"
+                }
+                places = tuple(place for place, qubit in enumerate(sorted(outer)) if qubit in measured)
+                return f"basis_changes.{annotation.ref}", places, len(outer)
+    return None, (), 0
 
 
 def _sites(boxed: QuantumCircuit, qubits: list[int]) -> tuple[NoiseSite, ...]:
