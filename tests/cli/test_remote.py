@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,29 @@ def test_an_instance_is_changed(ketline: Ketline, server: Serving) -> None:
         assert (refused.code, len(refused.err.splitlines())) == (1, 1), refused.err
         assert wrong[-1].partition("=")[0] in refused.err
     assert ketline("instances", "set", "nobody", "--plan", "open", "--data", server.data).code == 1
+
+
+def test_maintenance_and_reservations_are_announced_and_withdrawn(ketline: Ketline, server: Serving) -> None:
+    where = ("ket_fez", "--data", server.data)
+    assert ketline("qpus", "windows", *where).out == "Nothing is announced.\n"
+    midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=30)
+    east = midnight.astimezone(timezone(timedelta(hours=2)))
+    four, five = (midnight + timedelta(hours=hours) for hours in (4, 5))
+    span = ("--start", east.isoformat(), "--end", four.replace(tzinfo=None).isoformat())
+    maintenance = ketline("qpus", "maintain", *where, *span, "--reason", "cooling", "--json").json
+    assert datetime.fromisoformat(maintenance["start"]) == midnight
+    assert datetime.fromisoformat(maintenance["end"]) == four
+    reservation = ("--instance", "default", "--start", four.isoformat(), "--end", five.isoformat())
+    reserved = ketline("qpus", "reserve", *where, *reservation)
+    assert reserved.code == 0, reserved.err
+    rows = ketline("qpus", "windows", *where, "--json").json
+    assert [(row["kind"], row["reason"]) for row in rows] == [("maintenance", "cooling"), ("reservation", "")]
+    assert ketline("qpus", "release", "ket_fez", rows[0]["id"], "--data", server.data).code == 0
+    assert len(ketline("qpus", "windows", *where, "--json").json) == 1
+    for wrong in (["--end", "tomorrow"], ["--start", five.isoformat(), "--end", four.isoformat()]):
+        refused = ketline("qpus", "maintain", *where, *wrong)
+        assert (refused.code, len(refused.err.splitlines())) == (1, 1)
+    assert ketline("qpus", "release", "ket_fez", "nothing", "--data", server.data).code == 1
 
 
 def test_usage_of_a_centre_where_nothing_ran(ketline: Ketline, server: Serving, tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import traceback
 from typing import Annotated
 
 import typer
@@ -91,6 +90,8 @@ def run(arguments: list[str] | None = None) -> None:
         sys.exit(0)
     except Exception as error:  # noqa: BLE001 - a person at a terminal gets a line, not a traceback
         if "--traceback" in arguments:
+            import traceback
+
             traceback.print_exc()
         fail(f"unexpected {type(error).__name__}: {error}", "Run `ketline --traceback …` to see where.")
 

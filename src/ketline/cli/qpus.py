@@ -8,13 +8,29 @@ from typing import Annotated
 import typer
 
 from ketline.cli.options import DEFAULT_DATA, ConfigOption, DataOption, JsonOption, examples
-from ketline.cli.output import show
+from ketline.cli.output import print_json, show
 
-app = typer.Typer(name="qpus", help="QPUs: list, pause, resume, retire and calibrate them.")
+app = typer.Typer(name="qpus", help="QPUs: list, pause, calibrate, maintain and reserve them.")
 
 QpuArgument = Annotated[str, typer.Argument(metavar="NAME", help="Name of the QPU.")]
 ReasonOption = Annotated[str, typer.Option("--reason", help="Why; shown to everyone who waits.")]
 
+StartOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TIME", help="From this time on (ISO 8601; UTC unless it says otherwise). Unset: now."
+    ),
+]
+EndOption = Annotated[str, typer.Option(metavar="TIME", help="Until this time.")]
+
+WINDOW_COLUMNS = {
+    "id": "id",
+    "kind": "what",
+    "start": "from",
+    "end": "to",
+    "instance": "instance",
+    "reason": "because",
+}
 COLUMNS = {
     "name": "name",
     "driver": "driver",
@@ -66,6 +82,73 @@ def calibrate(name: QpuArgument, data: DataOption = DEFAULT_DATA) -> None:
 
     Remote.of(data).ask("POST", f"/ketline/v1/qpus/{quoted(name)}/calibrate")
     print(f"{name} will be calibrated.")
+
+
+@app.command(epilog=examples("ketline qpus windows ket_fez --data ./centre"))
+def windows(name: QpuArgument, data: DataOption = DEFAULT_DATA, as_json: JsonOption = False) -> None:
+    """List the maintenance and reservations of a QPU that aren't over. The server must be running."""
+    from ketline.cli.remote import Remote, quoted
+
+    rows = Remote.of(data).ask("GET", f"/ketline/v1/qpus/{quoted(name)}/windows")["windows"]
+    show(rows, WINDOW_COLUMNS, as_json=as_json, empty="Nothing is announced.")
+
+
+@app.command(
+    epilog=examples(
+        "ketline qpus maintain ket_fez --start 2027-03-01T22:00 --end 2027-03-02T02:00 --reason cooling"
+    )
+)
+def maintain(
+    name: QpuArgument,
+    end: EndOption,
+    start: StartOption = None,
+    reason: ReasonOption = "",
+    data: DataOption = DEFAULT_DATA,
+    as_json: JsonOption = False,
+) -> None:
+    """Announce maintenance: no job starts that can't end before. The server must be running."""
+    _announce(data, name, {"start": start, "end": end, "reason": reason}, as_json=as_json)
+
+
+@app.command(
+    epilog=examples("ketline qpus reserve ket_fez --instance physics --end 2027-03-01T18:00 --reason lecture")
+)
+def reserve(
+    name: QpuArgument,
+    instance: Annotated[str, typer.Option(metavar="NAME", help="The instance that gets the QPU for itself.")],
+    end: EndOption,
+    start: StartOption = None,
+    reason: ReasonOption = "",
+    data: DataOption = DEFAULT_DATA,
+    as_json: JsonOption = False,
+) -> None:
+    """Reserve a QPU for an instance: nobody else's jobs start meanwhile. The server must be running."""
+    wanted = {"start": start, "end": end, "instance": instance, "reason": reason}
+    _announce(data, name, wanted, as_json=as_json)
+
+
+@app.command(epilog=examples("ketline qpus release ket_fez 4c1b… --data ./centre"))
+def release(
+    name: QpuArgument,
+    window_id: Annotated[str, typer.Argument(help="Its id, from `ketline qpus windows`.")],
+    data: DataOption = DEFAULT_DATA,
+) -> None:
+    """Withdraw maintenance or a reservation, or end it now. The server must be running."""
+    from ketline.cli.remote import Remote, quoted
+
+    Remote.of(data).ask("DELETE", f"/ketline/v1/qpus/{quoted(name)}/windows/{quoted(window_id)}")
+    print(f"{window_id} is withdrawn.")
+
+
+def _announce(data: Path, name: str, wanted: dict[str, str | None], *, as_json: bool) -> None:
+    from ketline.cli.remote import Remote, quoted
+
+    body = {key: value for key, value in wanted.items() if value is not None}
+    told = Remote.of(data).ask("POST", f"/ketline/v1/qpus/{quoted(name)}/windows", body=body)
+    if as_json:
+        print_json(told)
+    else:
+        print(f"{told['id']}: {told['kind']} of {name} from {told['start']} to {told['end']}.")
 
 
 def _set_mode(data: Path, name: str, mode: str, reason: str) -> None:

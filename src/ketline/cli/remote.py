@@ -108,6 +108,7 @@ def quoted(name: str) -> str:
 def _refusal(status: int, content: bytes) -> Refusal:
     try:
         first = json.loads(content)["errors"][0]
-        return Refusal(f"{first['message']} ({first['code']})", first.get("solution") or "")
+        message = first["message"].rstrip(".")
+        return Refusal(f"{message} ({first['code']}).", first.get("solution") or "")
     except (ValueError, LookupError, TypeError):
         return Refusal(f"the server answered {status}: {content[:200].decode(errors='replace')}")
