@@ -19,6 +19,9 @@ EXPIRIES_AT_ONCE = 64
 SEARCH_DEPTH = 32
 """How many instances are asked for work that fits before a window; each costs some 10 us."""
 
+DIGITS = 12
+"""Ratios that differ by less than rounding errors are a tie, and ties go to the oldest."""
+
 
 class Account:
     """The upper level: its own allocation, or the sum of its instances'.
@@ -36,7 +39,7 @@ class Account:
     def ratio(self, now: float, more: float = 0.0) -> float:
         """Usage, and ``more`` that is to be charged, relative to allocation."""
         allocation = max(self.given.values()) if self.given else self.summed
-        return (self.meter.weight(now) + more) / allocation if allocation > 0 else inf
+        return round((self.meter.weight(now) + more) / allocation, DIGITS) if allocation > 0 else inf
 
 
 class Share:
@@ -53,7 +56,8 @@ class Share:
 
     def ratio(self, now: float, more: float = 0.0) -> float:
         """Usage, and ``more`` that is to be charged, relative to allocation; without any, last of all."""
-        return (self.meter.weight(now) + more) / self.allocation if self.allocation > 0 else inf
+        allocation = self.allocation
+        return round((self.meter.weight(now) + more) / allocation, DIGITS) if allocation > 0 else inf
 
 
 def allocation_of(spec: InstanceSpec) -> float:
@@ -64,8 +68,8 @@ def allocation_of(spec: InstanceSpec) -> float:
 class FairShare:
     """The usage of all instances and accounts.
 
-    ``on_shrink`` is told of every instance whose ratio may have become smaller, since rankings look for
-    growth only. ``now`` is the time at which ratios are taken.
+    ``on_shrink`` is told of every instance whose ratio became smaller, since rankings look for growth
+    only. ``now`` is the time at which ratios are taken.
     """
 
     def __init__(self, on_shrink: Callable[[str], None]) -> None:
@@ -74,6 +78,7 @@ class FairShare:
         self.accounts: dict[str, Account] = {}
         self._on_shrink = on_shrink
         self._expiries: list[tuple[float, str]] = []
+        self.watched: dict[str, tuple[float, float]] = {}
 
     def register(self, spec: InstanceSpec) -> None:
         """Take in an instance, or its changed figures; what it used stays counted."""
@@ -95,6 +100,20 @@ class FairShare:
         else:
             account.given[spec.instance_id] = spec.account_allocation_seconds
         self._on_shrink(spec.instance_id)
+
+    def watch(self, instance_id: str) -> None:
+        """Something is about to make an instance's ratio smaller, for a moment at least: remember it."""
+        if instance_id not in self.watched:
+            share = self.shares[instance_id]
+            self.watched[instance_id] = share.ratio(self.now), share.account.ratio(self.now)
+
+    def look(self) -> None:
+        """Tell of the watched instances whose ratio, or whose account's, did become smaller."""
+        watched, self.watched = self.watched, {}
+        for instance_id, (own, of_account) in watched.items():
+            share = self.shares[instance_id]
+            if share.ratio(self.now) < own or share.account.ratio(self.now) < of_account:
+                self._on_shrink(instance_id)
 
     def bill(self, instance_id: str, at: float, seconds: float) -> None:
         """Count a line of the ledger."""
@@ -121,9 +140,9 @@ class FairShare:
             if expiry is None:
                 continue
             if expiry <= now:
+                self.watch(instance_id)
                 meter.expire_one()
                 touched.append(instance_id)
-                self._on_shrink(instance_id)
                 expiry = meter.next_expiry()
             if expiry is not None:
                 heapq.heappush(self._expiries, (expiry, instance_id))
@@ -134,6 +153,7 @@ class FairShare:
         twin = FairShare(on_shrink)
         twin.now = self.now
         twin._expiries = list(self._expiries)
+        twin.watched = dict(self.watched)
         for account_id, account in self.accounts.items():
             other = twin.accounts[account_id] = Account()
             other.meter = account.meter.copy(None)

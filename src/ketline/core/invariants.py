@@ -28,7 +28,8 @@ def check(c: Centre) -> None:
     for group in c.groups.values():
         _check_group(c, group)
     _check_usage(c)
-    _hold(not (c.restless_groups or c.restless_qpus or c.restless_instances), "something was left undone")
+    left = c.restless_groups or c.restless_qpus or c.restless_instances or c.fair.watched
+    _hold(not left, "something was left undone")
 
 
 def _check_qpu(c: Centre, qpu: Qpu) -> None:

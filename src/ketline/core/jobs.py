@@ -80,10 +80,10 @@ def discharge(c: Centre, job: Job) -> None:
 
 
 def _shift(c: Centre, instance_id: str, change: float) -> None:
+    if change < 0.0:
+        c.fair.watch(instance_id)
     if change:
         c.fair.shares[instance_id].meter.charge(change)
-        if change < 0:
-            c.shrunk(instance_id)
 
 
 def prepared(c: Centre, job: Job, estimate_seconds: float | None, now: float) -> None:

@@ -158,6 +158,8 @@ class Scheduler:
             elif c.restless_instances:
                 instance_id, _ = c.restless_instances.popitem()
                 operations.review_limit(c, instance_id, now)
+            elif c.fair.watched:
+                c.fair.look()
             elif c.restless_qpus:
                 _, qpu = c.restless_qpus.popitem()
                 dispatch(c, qpu, now)

@@ -33,6 +33,9 @@ def billable_seconds(
     return job.qpu_seconds + spec.job_overhead_seconds, RULE_QPU_TIME_AND_OVERHEAD
 
 
+ROUNDING_SECONDS = 1e-9
+
+
 class Meter:
     """Usage of one instance, or of an account: billed, expected and running.
 
@@ -104,6 +107,8 @@ class Meter:
     def charge(self, seconds: float) -> None:
         """Add to the entry charges, or with a negative figure take back."""
         self.charged += seconds
+        if abs(self.charged) < ROUNDING_SECONDS:
+            self.charged = 0.0
         if self.parent is not None:
             self.parent.charge(seconds)
 
@@ -140,6 +145,8 @@ class Meter:
 
     def weight(self, now: float) -> float:
         """Usage as fair share sees it: billed, charged, and sessions so far."""
+        if not self._sessions:
+            return self.counted + self.charged
         used = self.counted + self.charged
         for at, expected in self._sessions.values():
             used += max(now - at, expected)

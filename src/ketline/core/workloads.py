@@ -98,6 +98,7 @@ def _close_window(c: Centre, group: Group, since: float, at: float) -> None:
     if not group.bills_windows:
         return
     workload.usage_seconds += until - since
+    c.fair.watch(workload.instance_id)
     c.fair.shares[workload.instance_id].meter.leave(workload.workload_id)
     if until > since:
         c.bill(
@@ -113,7 +114,6 @@ def _close_window(c: Centre, group: Group, since: float, at: float) -> None:
                 rule=usage.RULE_SESSION_WINDOW,
             )
         )
-    c.shrunk(workload.instance_id)
 
 
 def reopen_window(c: Centre, group: Group, until: float, now: float) -> None:
