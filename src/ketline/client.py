@@ -20,7 +20,8 @@ def connect(url: str, key: str, instance: str | None = None, **options: Any) -> 
 
     The client finds its token service, resource search and catalog through environment variables alone, and
     reads them again whenever it opens another instance. They are set for this process and stay set, so a
-    process talks to one Ketline server at a time.
+    process talks to one Ketline server at a time; ``QISKIT_FUNCTIONS_EXPERIMENTAL``, with which the client
+    looks for no instances at all, is unset.
     """
     from qiskit_ibm_runtime import QiskitRuntimeService
 

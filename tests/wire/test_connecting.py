@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from qiskit_ibm_runtime import QiskitRuntimeService
-from qiskit_ibm_runtime.exceptions import IBMNotAuthorizedError
+from qiskit_ibm_runtime.exceptions import IBMInputValueError, IBMNotAuthorizedError
 from wire_lab import administration, ask, until
 
 from ketline.client import addresses, connect
@@ -193,6 +193,29 @@ def test_an_unknown_key_is_refused(server, monkeypatch):
     )
     assert answer.status_code == 400
     assert answer.json()["errorCode"] == "BXNIM0415E"
+
+
+@pytest.mark.feature("Errors", "An instance that the key doesn't open: `IBMInputValueError`")
+@pytest.mark.parametrize("instance", ["no-such", "crn:v1:bluemix:public:quantum-computing:us-east:a/x:y::"])
+def test_an_unknown_instance_is_refused(server, instance):
+    with pytest.raises(IBMInputValueError):
+        connect(server.url, server.key, instance=instance)
+
+
+@pytest.mark.feature("Connecting", "A saved account")
+def test_a_saved_account(server, crns, monkeypatch, tmp_path):
+    file = str(tmp_path / "accounts.json")
+    for name, value in addresses(server.url).items():
+        monkeypatch.setenv(name, value)
+    QiskitRuntimeService.save_account(
+        token=server.key,
+        url=f"{server.url}/experimental/api/v1",
+        instance=crns["lab"],
+        name="here",
+        filename=file,
+    )
+    service = QiskitRuntimeService(name="here", filename=file)
+    assert _names(service) == NAMES
 
 
 def test_the_key_itself_is_accepted(server, crns):

@@ -13,8 +13,11 @@ from qiskit_ibm_runtime.exceptions import (
     RuntimeJobFailureError,
     RuntimeJobMaxTimeoutError,
     RuntimeJobNotFound,
+    RuntimeJobTimeoutError,
 )
 from wire_lab import until
+
+from ketline.client import connect
 
 
 def _run(service, circuit, backend="ket_manila", shots=20, **environment):
@@ -172,3 +175,24 @@ def test_the_end_of_a_longer_job_is_seen_at_once(service, bell):
         finished = datetime.fromisoformat(job.metrics()["timestamps"]["finished"])
         late.append(seen - finished.timestamp())
     assert sorted(late)[2] < 0.15
+
+
+@pytest.mark.feature("Jobs", "A job of another instance is found when no instance was chosen")
+@pytest.mark.filterwarnings("ignore:Instance was not set:UserWarning")
+def test_a_job_is_found_across_instances(service, server, bell):
+    job = _run(service, bell)
+    job.result()
+    anywhere = connect(server.url, server.key)
+    assert anywhere.job(job.job_id()).result()[0].data.c.num_shots == 20
+    with pytest.raises(RuntimeJobNotFound):
+        connect(server.url, server.key, instance="default").job(job.job_id())
+
+
+@pytest.mark.feature("Jobs", "`result(timeout=…)`: `RuntimeJobTimeoutError`")
+def test_a_result_that_takes_too_long(service, bell):
+    job = _run(service, bell, "ket_paced", shots=30_000)
+    with pytest.raises(RuntimeJobTimeoutError):
+        job.result(timeout=0.3)
+    assert job.usage() == 0
+    assert job.usage(partial=True) >= 0
+    job.cancel()

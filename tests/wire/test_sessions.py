@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from qiskit_ibm_runtime import Batch, SamplerV2, Session
 from qiskit_ibm_runtime.exceptions import IBMInputValueError, IBMRuntimeError, RuntimeInvalidStateError
@@ -107,3 +110,28 @@ def test_session_on_a_simulator(service, bell):
     with Session(service.backend("ket_simulator")) as session:
         assert session.session_id is None
         assert SamplerV2(session).run([bell], shots=10).result() is not None
+
+
+@pytest.mark.feature("Sessions", "One session shared by threads, their jobs told apart by tags")
+def test_a_session_shared_by_threads(service, bell):
+    tags = [f"thread-{n}-{time.monotonic_ns()}" for n in range(3)]
+
+    def optimise(session: Session, tag: str) -> int:
+        sampler = SamplerV2(session)
+        sampler.options.environment.job_tags = [tag]
+        return sum(sampler.run([bell], shots=10).result()[0].data.c.num_shots for _ in range(4))
+
+    with Session(service.backend("ket_manila")) as session, ThreadPoolExecutor(3) as threads:
+        assert list(threads.map(lambda tag: optimise(session, tag), tags)) == [40, 40, 40]
+    for tag in tags:
+        jobs = service.jobs(job_tags=[tag], session_id=session.session_id)
+        assert [job.status() for job in jobs] == ["DONE"] * 4
+
+
+@pytest.mark.feature("Sessions", "`Batch` closed by its `with` block: what was submitted still runs")
+def test_a_closed_batch_runs_to_its_end(service, bell):
+    with Batch(service.backend("ket_paced")) as batch:
+        jobs = [SamplerV2(batch).run([bell], shots=100) for _ in range(6)]
+    assert batch.details()["accepting_jobs"] is False
+    assert [job.result()[0].data.c.num_shots for job in jobs] == [100] * 6
+    until(lambda: batch.status() == "Closed")
