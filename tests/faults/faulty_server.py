@@ -20,7 +20,7 @@ from qiskit_ibm_runtime import RuntimeEncoder
 
 CONFIG = """
 [compute]
-workers = 2
+workers = 1
 
 [[qpus]]
 name = "ket_manila"

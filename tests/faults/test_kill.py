@@ -54,7 +54,7 @@ class Client:
             await self.line.ask("PATCH", f"/api/v1/sessions/{self.workload}", body)
             self.workload = None
         # Leave the server time to work on what it has.
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(0.1)
         if len(self.acknowledged) % 3 == 0:
             await self.look(random.choice(self.acknowledged))
 
@@ -91,7 +91,7 @@ async def load_and_kill(server: FaultyServer) -> list[Client]:
     submitting = [asyncio.create_task(client.submit_for_ever()) for client in clients]
     for _ in range(KILLS):
         await asyncio.to_thread(server.wait_healthy)
-        await asyncio.sleep(chance.uniform(0.0, 1.6))
+        await asyncio.sleep(chance.uniform(0.0, 2.0))
         server.kill()
         server.start()
     await asyncio.to_thread(server.wait_healthy)
@@ -162,7 +162,7 @@ def audit(database: Path, clients: list[Client]) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(300)
 def test_every_acknowledged_job_ends_once_with_one_result_and_one_bill(tmp_path: Path) -> None:
     server = FaultyServer(tmp_path)
 
@@ -177,7 +177,7 @@ def test_every_acknowledged_job_ends_once_with_one_result_and_one_bill(tmp_path:
         assert server.stop() == 0
     finally:
         server.abandon()
-    assert sum(len(client.acknowledged) for client in clients) > 10 * KILLS
+    assert sum(len(client.acknowledged) for client in clients) > 5 * KILLS
     for client in clients:
         assert client.acknowledged, f"nobody could submit in mode {client.mode}"
     audit(server.data / "ketline.db", clients)

@@ -37,8 +37,11 @@ class Centre:
 
     async def enter(self, instance: str = "default") -> Principal:
         key = self.data.administrator_key.read_text().strip()
-        owner = await self.runtime.exchange_key(key)
-        crn = next(i.crn for i in await self.runtime.instances_of(owner) if i.name == instance)
+        return await self.enter_as(await self.runtime.exchange_key(key), instance)
+
+    async def enter_as(self, owner: Principal, instance: str) -> Principal:
+        administrator = await self.runtime.exchange_key(self.data.administrator_key.read_text().strip())
+        crn = next(i.crn for i in await self.runtime.instances_of(administrator) if i.name == instance)
         return await self.runtime.enter(owner, crn)
 
     async def submit(self, backend: str = "ket_manila", **more: Any) -> JobView:
