@@ -33,6 +33,7 @@ ENOUGH_REPLICAS = 12
 """With fewer, intervals come from central durations and the spread of the work ahead."""
 SPREAD_SAMPLES = 400
 ADAPTION = 0.03
+SHORT_SECONDS = 10.0
 HORIZON_SECONDS = 14 * 86_400.0
 
 Floats = NDArray[np.float64]
@@ -93,7 +94,9 @@ class Record:
         outside = truth not in self.correct(made_at, interval)
         allowed = 1.0 - interval.coverage
         self.missed = min(allowed, max(-allowed, self.missed + ADAPTION * (outside - allowed)))
-        self.scores.append(max(interval.low - truth, truth - interval.high) / _unit(made_at, interval))
+        early, late = (_scale(made_at, at) for at in (interval.low, interval.high))
+        came = _scale(made_at, truth)
+        self.scores.append(max(early - came, came - late))
 
     def correct(self, made_at: float, interval: Interval) -> Interval:
         """The interval, widened or narrowed so that past ones would have had the coverage it states."""
@@ -101,13 +104,20 @@ class Record:
         if count < 20:
             return interval
         level = min(1.0, math.ceil((count + 1) * (interval.coverage + self.missed)) / count)
-        shift = float(np.quantile(np.array(self.scores), level, method="higher")) * _unit(made_at, interval)
-        low = min(max(made_at, interval.low - shift), interval.middle)
-        return replace(interval, low=low, high=max(interval.high + shift, interval.middle))
+        shift = float(np.quantile(np.array(self.scores), level, method="higher"))
+        low = _unscale(made_at, _scale(made_at, interval.low) - shift)
+        high = _unscale(made_at, _scale(made_at, interval.high) + shift)
+        low = min(max(made_at, low), interval.middle)
+        return replace(interval, low=low, high=max(high, interval.middle))
 
 
-def _unit(made_at: float, interval: Interval) -> float:
-    return max(interval.width, 0.1 * (interval.middle - made_at), 1.0)
+def _scale(made_at: float, at: float) -> float:
+    """The scale on which forecasts err alike: the logarithm of the time ahead, linear below ten seconds."""
+    return math.log(SHORT_SECONDS + max(0.0, at - made_at))
+
+
+def _unscale(made_at: float, scaled: float) -> float:
+    return made_at + math.exp(min(scaled, 30.0)) - SHORT_SECONDS
 
 
 class Forecaster:
@@ -217,7 +227,7 @@ class Forecaster:
         for job in scheduler.jobs.values():
             expected = 10.0 if job.estimate_seconds is None else job.estimate_seconds
             queued[job.qpu_id] = queued.get(job.qpu_id, 0.0) + expected
-        affordable = 0.5 * JOBS_BUDGET / max(self.history.per_second(now), 1e-9)
+        affordable = 0.2 * JOBS_BUDGET / max(self.history.per_second(now), 1e-9)
         return min(HORIZON_SECONDS, affordable, 3_600.0 + 2.0 * max(queued.values(), default=0.0))
 
 
