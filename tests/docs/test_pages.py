@@ -13,6 +13,7 @@ import typer
 
 from ketline.cli.main import app
 from ketline.config import load
+from ketline.planning.simulate import Load
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -77,6 +78,8 @@ def test_toml_is_what_it_says(page: Path, text: str, tmp_path: Path) -> None:
         file = tmp_path / "ketline.toml"
         file.write_text(text, encoding="utf-8")
         load(file)
+    if text.startswith("# load.toml"):
+        assert len(Load.model_validate(parsed).trace(seed=1).jobs) > 10
     assert parsed
 
 

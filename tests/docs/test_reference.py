@@ -13,6 +13,10 @@ from ketline.cli.reference.endpoints import operations
 from ketline.config import Centre
 from ketline.core.lifecycle import JOB_TABLE, WORKLOAD_TABLE
 from ketline.errors import REGISTRY
+from ketline.planning.simulate import Load
+from ketline.planning.synthetic import Stream
+from ketline.planning.trace import COLUMNS
+from ketline.planning.workload import Workload
 
 REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
 
@@ -57,6 +61,13 @@ def test_every_step_of_both_lives_is_in_the_tables() -> None:
 
     assert ways(jobs) == len(JOB_TABLE)
     assert ways(workloads) == len(WORKLOAD_TABLE)
+
+
+def test_every_key_and_column_of_the_planner_is_described() -> None:
+    page = PAGES["planning.md"]()
+    for name in (*COLUMNS, *Workload.model_fields, *Load.model_fields, *Stream.model_fields):
+        assert f"| `{name}` |" in page
+    assert "|  |\n" not in page
 
 
 def test_check_tells_what_is_stale(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

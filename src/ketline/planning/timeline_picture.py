@@ -209,11 +209,12 @@ class _Painter:
         from matplotlib.offsetbox import AnchoredOffsetbox, HPacker, TextArea
 
         margin = (0.012 * 11.0 - LEFT_INCHES) * 72
+        height = 42 if self.panel.explanation else 30
         faint: dict[str, Any] = {"fontsize": 9.5, "color": "#444444"}
         bold: dict[str, Any] = {"fontsize": 12.5, "fontweight": "bold", "color": INK}
         for text, x, offset, style in (
-            (self.panel.title, 0, (margin, 42), bold),
-            (self.panel.summary, 1, (0, 42), {**faint, "ha": "right", "color": INK}),
+            (self.panel.title, 0, (margin, height), bold),
+            (self.panel.summary, 1, (0, height), {**faint, "ha": "right", "color": INK}),
             (self.panel.explanation, 0, (margin, 25), faint),
         ):
             self.axes.annotate(

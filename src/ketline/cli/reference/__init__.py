@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ketline.cli.reference.endpoints import page as endpoints_page
 from ketline.cli.reference.errors import page as errors_page
+from ketline.cli.reference.planning import page as planning_page
 from ketline.cli.reference.settings import page as settings_page
 from ketline.cli.reference.states import page as states_page
 from ketline.cli.reference.verbs import page as verbs_page
@@ -14,5 +15,6 @@ PAGES = {
     "endpoints.md": endpoints_page,
     "errors.md": errors_page,
     "states.md": states_page,
+    "planning.md": planning_page,
 }
 """File name and what makes its text."""

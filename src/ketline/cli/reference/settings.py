@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from ketline.cli.reference.markdown import MADE_FROM, prose, table
+from ketline.cli.reference.schemas import keys, name_of
 from ketline.config import DEFAULT_PLANS, ENV_DELIMITER, ENV_PREFIX, Centre
 
 INTRODUCTION = f"""# Settings
@@ -28,12 +29,12 @@ def page() -> str:
         summary = prose(property_.get("description", ""))
         if property_.get("type") in {"array", "object"} and summary:
             parts.append(f"\n{summary}\n")
-        parts.append("\n" + _table(definition))
+        parts.append("\n" + keys(definition))
         for key, field in definition["properties"].items():
             if "$ref" in field.get("items", {}):
-                inner = schema["$defs"][field["items"]["$ref"].rsplit("/", 1)[-1]]
+                inner = schema["$defs"][name_of(field["items"]["$ref"])]
                 parts.append(f"\n## `[[{name}.{key}]]`\n\n{_without_name(inner['description'])}\n")
-                parts.append("\n" + _table(inner))
+                parts.append("\n" + keys(inner))
         if name == "plans":
             parts.append(_built_in_plans())
     return "".join(parts)
@@ -42,68 +43,15 @@ def page() -> str:
 def _section(name: str, property_: dict[str, Any]) -> tuple[str, str]:
     for option in property_.get("anyOf", [property_]):
         if "$ref" in option:
-            return option["$ref"].rsplit("/", 1)[-1], f"[{name}]"
+            return name_of(option["$ref"]), f"[{name}]"
     if property_["type"] == "array":
-        return property_["items"]["$ref"].rsplit("/", 1)[-1], f"[[{name}]]"
-    return property_["additionalProperties"]["$ref"].rsplit("/", 1)[-1], f"[{name}.<name>]"
+        return name_of(property_["items"]["$ref"]), f"[[{name}]]"
+    return name_of(property_["additionalProperties"]["$ref"]), f"[{name}.<name>]"
 
 
 def _without_name(description: str) -> str:
     text = prose(description).partition(": ")[2]
     return text[:1].upper() + text[1:]
-
-
-def _table(definition: dict[str, Any]) -> str:
-    return table(("key", "value", "default", "meaning"), _rows(definition))
-
-
-def _rows(definition: dict[str, Any]) -> list[tuple[str, str, str, str]]:
-    required = definition.get("required", [])
-    return [
-        (
-            f"`{key}`",
-            _allowed(field),
-            "required" if key in required else _default(field.get("default")),
-            prose(field["description"]),
-        )
-        for key, field in definition["properties"].items()
-    ]
-
-
-def _allowed(field: dict[str, Any]) -> str:
-    options = [option for option in field.get("anyOf", [field]) if option.get("type") != "null"]
-    return " or ".join(_one_allowed(option) for option in options)
-
-
-def _one_allowed(option: dict[str, Any]) -> str:
-    if "enum" in option:
-        return ", ".join(f"`{json.dumps(value)}`" for value in option["enum"])
-    if "const" in option:
-        return f"`{json.dumps(option['const'])}`"
-    if "$ref" in option.get("items", {}):
-        return "list of tables"
-    kind = {"string": "text", "integer": "integer", "number": "number", "boolean": "`true`, `false`"}.get(
-        option["type"], "list of texts"
-    )
-    limits = [
-        f"{sign} {option[key]:,}"
-        for key, sign in (
-            ("minimum", "≥"),
-            ("exclusiveMinimum", ">"),
-            ("maximum", "≤"),
-            ("exclusiveMaximum", "<"),
-        )
-        if key in option
-    ]
-    if "pattern" in option:
-        limits.append(f"like `{option['pattern']}`")
-    return ", ".join([kind, *limits])
-
-
-def _default(value: Any) -> str:
-    if value is None:
-        return "unset"
-    return f"`{json.dumps(value)}`"
 
 
 def _built_in_plans() -> str:

@@ -35,7 +35,8 @@ def _leaves(command: Any, name: str) -> list[tuple[str, Any]]:
 
 def _entry(name: str, command: Any) -> str:
     arguments = [p for p in command.params if p.param_type_name == "argument"]
-    usage = " ".join([name, *(p.name.upper() for p in arguments), "[OPTIONS]"])
+    words = [_metavar(p) if p.required else f"[{_metavar(p)}]" for p in arguments]
+    usage = " ".join([name, *words, "[OPTIONS]"])
     parts = [f"\n## `{name}`\n\n{prose(command.help or '')}\n\n```text\n{usage}\n```\n"]
     if command.params:
         rows = [_row(parameter) for parameter in command.params if parameter.name != "help"]
@@ -46,9 +47,13 @@ def _entry(name: str, command: Any) -> str:
     return "".join(parts)
 
 
+def _metavar(parameter: Any) -> str:
+    return str(parameter.metavar or parameter.name.upper()).strip("[]")
+
+
 def _row(parameter: Any) -> tuple[str, str, str]:
     if parameter.param_type_name == "argument":
-        names = parameter.name.upper()
+        names = _metavar(parameter)
     else:
         names = ", ".join(f"`{option}`" for option in parameter.opts)
     if parameter.envvar:
