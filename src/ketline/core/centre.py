@@ -20,7 +20,7 @@ from ketline.core.actions import (
     Stop,
     WorkloadChanged,
 )
-from ketline.core.fairshare import FairShare
+from ketline.core.fairshare import FairShare, Share
 from ketline.core.lifecycle import Story
 from ketline.core.model import InstanceSpec, Job, Mode, QpuMode, QpuSpec, QpuWindow, UsageLine, Workload
 from ketline.core.pool import Pool
@@ -120,8 +120,13 @@ class Centre:
         """An empty queue for a QPU."""
         return Pool(self.fair, self.age_of_group)
 
-    def shrunk(self, instance_id: str) -> None:
-        """An instance's ratio became smaller: its place in every queue is better now."""
+    def shrunk(self, share: Share, ratio: float, of_account: float) -> None:
+        """An instance's or account's ratio became smaller: its place in every queue is better now."""
+        for qpu in self.qpus.values():
+            qpu.pool.shrunk(share, ratio, of_account)
+
+    def touch(self, instance_id: str) -> None:
+        """An instance's figures changed, or its limit lets go of it: see where it stands in every queue."""
         for qpu in self.qpus.values():
             qpu.pool.touch(instance_id)
 

@@ -65,14 +65,17 @@ def allocation_of(spec: InstanceSpec) -> float:
     return spec.virtual_allocation_seconds if spec.allocation_seconds is None else spec.allocation_seconds
 
 
+OnShrink = Callable[[Share, float, float], None]
+
+
 class FairShare:
     """The usage of all instances and accounts.
 
-    ``on_shrink`` is told of every instance whose ratio became smaller, since rankings look for growth
-    only. ``now`` is the time at which ratios are taken.
+    ``on_shrink`` is told of every share whose ratio, or whose account's ratio, became smaller, with both,
+    since rankings look for growth only. ``now`` is the time at which ratios are taken.
     """
 
-    def __init__(self, on_shrink: Callable[[str], None]) -> None:
+    def __init__(self, on_shrink: OnShrink) -> None:
         self.now = 0.0
         self.shares: dict[str, Share] = {}
         self.accounts: dict[str, Account] = {}
@@ -99,7 +102,6 @@ class FairShare:
             account.given.pop(spec.instance_id, None)
         else:
             account.given[spec.instance_id] = spec.account_allocation_seconds
-        self._on_shrink(spec.instance_id)
 
     def watch(self, instance_id: str) -> None:
         """Something is about to make an instance's ratio smaller, for a moment at least: remember it."""
@@ -112,8 +114,9 @@ class FairShare:
         watched, self.watched = self.watched, {}
         for instance_id, (own, of_account) in watched.items():
             share = self.shares[instance_id]
-            if share.ratio(self.now) < own or share.account.ratio(self.now) < of_account:
-                self._on_shrink(instance_id)
+            ratio, ratio_of_account = share.ratio(self.now), share.account.ratio(self.now)
+            if ratio < own or ratio_of_account < of_account:
+                self._on_shrink(share, ratio, ratio_of_account)
 
     def bill(self, instance_id: str, at: float, seconds: float) -> None:
         """Count a line of the ledger."""
@@ -148,7 +151,7 @@ class FairShare:
                 heapq.heappush(self._expiries, (expiry, instance_id))
         return touched
 
-    def copy(self, on_shrink: Callable[[str], None]) -> FairShare:
+    def copy(self, on_shrink: OnShrink) -> FairShare:
         """An independent twin."""
         twin = FairShare(on_shrink)
         twin.now = self.now
@@ -177,8 +180,14 @@ class Line:
     def __init__(self, fair: FairShare, head: Callable[[str], int | None]) -> None:
         self._fair = fair
         self._head = head
-        self._accounts = Ranking(self._account_key)
+        self._accounts = Ranking(self._account_key, self._account_ratio)
         self._members: dict[str, Ranking] = {}
+
+    def _instance_ratio(self, instance_id: str) -> float:
+        return self._fair.shares[instance_id].ratio(self._fair.now)
+
+    def _account_ratio(self, account_id: str) -> float:
+        return self._fair.accounts[account_id].ratio(self._fair.now)
 
     def _instance_key(self, instance_id: str) -> Key | None:
         share = self._fair.shares[instance_id]
@@ -198,9 +207,22 @@ class Line:
         if members is None:
             if self._head(instance_id) is None:
                 return
-            members = self._members[account_id] = Ranking(self._instance_key)
+            members = self._members[account_id] = Ranking(self._instance_key, self._instance_ratio)
         members.touch(instance_id)
         self._accounts.touch(account_id)
+
+    def shrunk(self, share: Share, ratio: float, of_account: float) -> None:
+        """An instance's or its account's ratio became smaller: lower the bounds of what waits here."""
+        account_id = share.spec.account_id
+        members = self._members.get(account_id)
+        if members is None:
+            return
+        recorded = members.recorded(share.spec.instance_id)
+        if recorded is not None:
+            members.lower(share.spec.instance_id, (ratio, recorded[1]))
+        floor = members.floor()
+        if floor is not None:
+            self._accounts.lower(account_id, (of_account, *floor))
 
     def first_of(self, instance_id: str) -> Key | None:
         """The key of one instance here, None when nothing of it may be taken."""

@@ -121,6 +121,7 @@ def register_instance(c: Centre, spec: InstanceSpec, now: float) -> None:
     """An instance exists, or its figures changed; archiving it cancels what hasn't started (F12)."""
     c.instances[spec.instance_id] = spec
     c.fair.register(spec)
+    c.touch(spec.instance_id)
     c.restless_instances[spec.instance_id] = None
     for qpu in c.qpus.values():
         c.restless_qpus[qpu.spec.qpu_id] = qpu
@@ -153,7 +154,7 @@ def review_limit(c: Centre, instance_id: str, now: float) -> None:
     released = share.held and not held
     share.held = held
     if released:
-        c.shrunk(instance_id)
+        c.touch(instance_id)
         for qpu in c.qpus.values():
             c.restless_qpus[qpu.spec.qpu_id] = qpu
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 
-from ketline.core.fairshare import FairShare, Line
+from ketline.core.fairshare import FairShare, Line, Share
 from ketline.core.model import Job
 from ketline.core.ranking import Key, Ranking
 
@@ -65,8 +65,13 @@ class Pool:
         groups.touch(workload_id)
         self._group_line.touch(instance_id)
 
+    def shrunk(self, share: Share, ratio: float, of_account: float) -> None:
+        """An instance's or its account's ratio became smaller."""
+        self._single_line.shrunk(share, ratio, of_account)
+        self._group_line.shrunk(share, ratio, of_account)
+
     def touch(self, instance_id: str) -> None:
-        """The instance's or its account's ratio became smaller, or its limit doesn't hold it any more."""
+        """An instance's figures changed, or its limit doesn't hold it any more."""
         self._single_line.touch(instance_id)
         self._group_line.touch(instance_id)
 
