@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from ketline.programs.failures import bad_option, beyond_limit, not_isa, rejected
@@ -21,6 +22,8 @@ WEIGHTS = {"rz": 1, "delay": 1, "sx": 2, "x": 2, "cx": 5, "cz": 5, "ecr": 5, "me
 INIT_WEIGHT = 50
 _FREE = frozenset({"barrier", "store", "box", "break_loop", "continue_loop"})
 _CONTROL = frozenset({"if_else", "for_loop", "while_loop", "switch_case"})
+_LOOKED_INTO = _CONTROL | {"box", "rzz"}
+_NAME_AND_QUBITS = attrgetter("name", "qubits")
 
 Operations = Counter[tuple[str, tuple[int, ...]]]
 
@@ -79,21 +82,30 @@ def _walk(
     if len(circuit.qubits) != len(places):
         raise rejected(field, "a block inside has another width than the operation that holds it.")
     index = dict(zip(circuit.qubits, places, strict=True))
-    for instruction in circuit.data:
-        name = instruction.name
-        qubits = tuple([index[qubit] for qubit in instruction.qubits])
+    # Counting what is alike first leaves little to look at, however long the circuit is.
+    counted = Counter(map(_NAME_AND_QUBITS, circuit.data))
+    for (name, bits), count in counted.items():
+        qubits = tuple([index[bit] for bit in bits])
         if len(qubits) > 1 and len(set(qubits)) != len(qubits):
             raise rejected(field, f"{name} names a qubit twice: {qubits}.")
-        operations[(name, qubits)] += turns
-        if name == "rzz" and isinstance(instruction.params[0], (int, float)):
-            angles.append((float(instruction.params[0]), qubits))
-        elif name in _CONTROL or name == "box":
-            inside = turns
-            if name == "for_loop":
-                values = instruction.operation.params[0]
-                inside = turns * (len(values) if hasattr(values, "__len__") else 1)
-            for block in instruction.operation.blocks:
-                _walk(block, qubits, inside, operations, angles, field)
+        operations[(name, qubits)] += turns * count
+    if _LOOKED_INTO.isdisjoint(name for name, _ in counted):
+        return
+    for instruction in circuit.data:
+        name = instruction.name
+        if name not in _LOOKED_INTO:
+            continue
+        qubits = tuple([index[bit] for bit in instruction.qubits])
+        if name == "rzz":
+            if isinstance(instruction.params[0], (int, float)):
+                angles.append((float(instruction.params[0]), qubits))
+            continue
+        inside = turns
+        if name == "for_loop":
+            values = instruction.operation.params[0]
+            inside = turns * (len(values) if hasattr(values, "__len__") else 1)
+        for block in instruction.operation.blocks:
+            _walk(block, qubits, inside, operations, angles, field)
 
 
 def check_isa(found: Survey, context: ProgramContext, field: str) -> None:
