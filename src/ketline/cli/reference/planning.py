@@ -22,8 +22,8 @@ LOAD = "`ketline simulate FILE` and `ketline plan --crowd FILE` read a synthetic
 TRACE = """
 ## Trace
 
-`ketline export` writes a trace, as CSV or Parquet; `ketline simulate` reads it. It has a row for every job and
-for every session or batch. Times are seconds since the epoch (UTC).
+`ketline export` writes a trace, as CSV or Parquet; `ketline simulate` reads it. It has a row for every job
+and for every session or batch. Times are seconds since the epoch (UTC).
 
 """
 
@@ -46,8 +46,10 @@ def _model(heading: str, introduction: str, model: type[BaseModel]) -> str:
     schema: dict[str, Any] = model.model_json_schema()
     parts = [f"\n## {heading}\n\n{introduction} {prose(schema['description'])}\n\n", keys(schema)]
     inner = schema.get("$defs", {})
-    for name in sorted(inner, key=lambda name: (name != "Stream", name)):
-        parts.append(f"\n### {name}\n\n{prose(inner[name]['description'])}\n\n{keys(inner[name])}")
+    parts += [
+        f"\n### {name}\n\n{prose(inner[name]['description'])}\n\n{keys(inner[name])}"
+        for name in sorted(inner, key=lambda name: (name != "Stream", name))
+    ]
     return "".join(parts)
 
 
