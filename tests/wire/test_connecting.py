@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import logging
 import re
+import shlex
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
@@ -61,6 +64,27 @@ def test_environment_only(server, crns, monkeypatch, requests):
     kinds = {line.split("/backends/")[-1].split("/")[-1] for line in requests.lines}
     assert kinds == {"token 200", "backends 200", "configuration 200"}
     assert requests.lines[0] == "POST /identity/token 200"
+
+
+@pytest.mark.parametrize("instance", ["default", "lab"])
+@pytest.mark.feature("Connecting", "The lines of `ketline env`")
+def test_ketline_env(server, crns, monkeypatch, instance):
+    command = [
+        sys.executable,
+        "-m",
+        "ketline.cli.main",
+        "env",
+        "--data",
+        str(server.data),
+        "--instance",
+        instance,
+    ]
+    lines = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+    for name, value in re.findall(r"^export (\w+)=(.*)$", lines, re.MULTILINE):
+        monkeypatch.setenv(name, shlex.split(value)[0])
+    service = QiskitRuntimeService()
+    assert service.active_instance() == crns[instance]
+    assert _names(service) == NAMES
 
 
 @pytest.mark.check(1)
