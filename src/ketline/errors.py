@@ -170,7 +170,7 @@ WORKLOAD_CLOSED = _define(
     "Open another one for further jobs.",
 )  # fmt: skip
 WORKLOAD_UNUSED = _define(
-    9606, None, "Session unused", "No job was submitted within the first 30 minutes.",
+    9606, None, "Session unused", "There was no job to run for 30 minutes.",
     "Open another one when jobs are ready.",
 )  # fmt: skip
 WORKLOAD_EXPIRED = _define(

@@ -379,6 +379,20 @@ def test_t17_cancelling_the_first_job_of_an_open_session_leaves_it_open() -> Non
     assert (session.state, c.status("B")) == (ACTIVE, JobStatus.RUNNING)
 
 
+def test_t17_an_open_session_whose_only_job_was_cancelled_is_unused_again() -> None:
+    c = a_centre(lanes=1)
+    c.submit("x", prep=0, run=5_000)
+    session = c.open("s")
+    c.until(1_000)
+    c.submit("A", to="s")
+    assert session.unused_at is None
+    c.until(2_000)
+    c.cancel("A")
+    assert session.unused_at == 3_800
+    c.until(3_800)
+    assert (session.state, session.reason.code) == (WorkloadState.CLOSED, codes.WORKLOAD_UNUSED)
+
+
 def test_s30_a_session_closed_before_its_jobs_start_runs_them_in_one_window() -> None:
     c = a_centre(lanes=1)
     c.submit("x", prep=0, run=50)

@@ -8,6 +8,7 @@ are there.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import StrEnum
 
 from ketline.core import order, reasons, windows
@@ -115,8 +116,8 @@ def _window_ahead(c: Centre, qpu: Qpu, job: Job) -> Waiting | None:
     ends = max(window.ends_at for window in qpu.windows.values() if window.starts_at == boundary)
     return Waiting(
         Why.WINDOW_AHEAD,
-        f"{qpu.spec.qpu_id} isn't available from {boundary:.0f} on, and by its estimate the job"
-        " can't end before.",
+        f"{qpu.spec.qpu_id} isn't available from {datetime.fromtimestamp(boundary, UTC):%Y-%m-%d %H:%M} UTC"
+        " on, and by its estimate the job can't end before.",
         ends,
     )
 

@@ -200,8 +200,8 @@ class Workload:
 
     ``windows`` are the closed usage windows as (from, to); the open one starts at ``activated_at``.
     ``expires_at`` is the TTL's deadline once the first job has started; ``idle_at`` the interactive TTL's
-    deadline while active and idle; ``unused_at`` the deadline of one that never saw a job. ``history``
-    lists every transition as (state, time).
+    deadline while active and idle; ``unused_at`` the deadline of one that has no job and never ran one.
+    ``history`` lists every transition as (state, time).
 
     ``window_started_at`` is the start of the open usage window (None when none is open; ``activated_at``
     keeps the last start). ``as_jobs`` marks a session whose plan has none and whose jobs run in job mode.

@@ -167,7 +167,7 @@ def workload_unused(workload: Workload) -> Reason:
     """A session or batch never saw a job (T2)."""
     return Reason(
         codes.WORKLOAD_UNUSED,
-        f"No job was submitted to the {noun(workload.mode)} within its first 30 minutes.",
+        f"The {noun(workload.mode)} had no job to run for 30 minutes.",
         "Open another one when jobs are ready.",
     )
 

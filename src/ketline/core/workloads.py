@@ -9,14 +9,19 @@ from ketline.core.model import Reason, UsageLine, Workload, WorkloadState
 from ketline.core.timers import TimerKind
 
 UNUSED_TIMEOUT_SECONDS = 1_800.0
-"""A session or batch that never saw a job is closed after 30 minutes (T2)."""
+"""A session or batch that has not run a job and has none is closed after 30 minutes (T2)."""
 
 
 def open_(c: Centre, workload: Workload, now: float) -> None:
     """T1: a session or batch exists; its only timer is that of the unused."""
     workload_step(workload, WorkloadStep.OPEN, now, c.stories)
-    workload.unused_at = now + UNUSED_TIMEOUT_SECONDS
     adopt(c, workload)
+    _await_use(c, workload, now)
+
+
+def _await_use(c: Centre, workload: Workload, now: float) -> None:
+    workload.unused_at = now + UNUSED_TIMEOUT_SECONDS
+    c.timers.set(TimerKind.UNUSED, workload.workload_id, workload.unused_at)
     c.changed(workload)
 
 
@@ -150,6 +155,8 @@ def review(c: Centre, group: Group, at: float) -> None:
             c.changed(workload)
     else:
         _let_go(c, group)  # a session whose first job ended while others drained
+        if workload.state is WorkloadState.OPEN and workload.unused_at is None:
+            _await_use(c, workload, at)  # T17: it stays open, but not forever
 
 
 def idle_out(c: Centre, group: Group, at: float) -> None:
