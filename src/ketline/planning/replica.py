@@ -140,7 +140,6 @@ class Replica:
                 )
             elif job.stage is Stage.ON_QPU:
                 self._take_up_on_qpu(job, now)
-        performer.push(now, events.TimerFired())
 
     def _take_up_on_qpu(self, job: Job, now: float) -> None:
         if job.locked_at is None or job.released_at is not None:

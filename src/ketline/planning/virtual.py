@@ -106,6 +106,8 @@ class Performer:
             actions.Calibrate: self._calibrate,
             actions.SetTimer: self._set_timer,
         }
+        # a wake-up that the scheduler asked for earlier went elsewhere: have it ask again
+        self.push(now, _TIMER_FIRED)
 
     def push(self, at: float, event: events.Event) -> None:
         """Let something happen at a time, ``now`` at the earliest."""
