@@ -31,11 +31,13 @@ def test_session(service, bell):
         assert details["max_time"] == 28_800
         assert session.status() == "In progress, accepting new jobs"
         sampler.run([bell], shots=50).result()
+        before = session.usage()
+        assert 0 < before < session.usage(), "idle time of an active session is usage"
     until(lambda: session.status() == "Closed")
     states = [entry["status"] for entry in session.details()["timestamps"]]
     assert states[:2] == ["open", "active"]
     assert states[-1] == "closed"
-    assert session.usage() > 0
+    assert session.usage() > before
     with pytest.raises(Exception, match="closed"):
         sampler.run([bell])
 

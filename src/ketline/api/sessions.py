@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 from starlette.responses import Response
@@ -10,9 +11,10 @@ from ketline.api.asked import invalid
 from ketline.api.bodies import flag_field, read_object, seconds_field, text_field
 from ketline.api.operations import Call, Operation
 from ketline.api.replies import json_reply, moment, nothing, whole
-from ketline.core.model import Mode
+from ketline.core.model import Mode, WorkloadState
 from ketline.service.facade import WorkloadView
 
+_OPEN_WINDOW = (WorkloadState.ACTIVE, WorkloadState.PENDING_CLOSED)
 _MODES = {"batch": Mode.BATCH, "dedicated": Mode.SESSION}
 
 
@@ -83,9 +85,17 @@ def session_object(workload: WorkloadView) -> dict[str, Any]:
         "last_job_started": moment(workload.last_job_started_at),
         "last_job_completed": moment(workload.last_job_completed_at),
         "timestamps": [{"status": state.value, "timestamp": moment(at)} for state, at in workload.history],
-        "elapsed_time": workload.usage_seconds,
+        "elapsed_time": _usage_seconds(workload, datetime.now(UTC)),
         "user_id": workload.user_id,
     }
+
+
+def _usage_seconds(workload: WorkloadView, now: datetime) -> float:
+    """What is billed so far; the window that is open counts for a session, whose idle time is usage too."""
+    billed = workload.usage_seconds
+    if workload.mode is Mode.SESSION and workload.state in _OPEN_WINDOW and workload.activated_at is not None:
+        billed += max(0.0, (now - workload.activated_at).total_seconds())
+    return billed
 
 
 _BODY = {
