@@ -46,9 +46,14 @@ def chained(reduced: Reduced, copies: int, pause: int) -> Reduced:
         whole.compose(one, whole.qubits, bits, inplace=True, copy=False)
     uses = {use: count * copies for use, count in reduced.uses.items()}
     if pause and copies > 1:
-        uses.update({(f"{DELAY}{pause}", (qubit,)): copies - 1 for qubit in reduced.qubits})
+        uses.update(dict.fromkeys(pauses(reduced, pause), copies - 1))
     pairs = {pair: count * copies for pair, count in reduced.entangling.items()}
     return Reduced(whole, reduced.qubits, uses, False, reduced.dynamic, pairs, reduced.slow)
+
+
+def pauses(reduced: Reduced, pause: int) -> list[tuple[str, tuple[int, ...]]]:
+    """The waits between shots, as `reduce.Reduced.uses` names them."""
+    return [(f"{DELAY}{pause}", (qubit,)) for qubit in reduced.qubits]
 
 
 def in_order(table: NDArray[np.uint8], copies: int) -> NDArray[np.uint8]:

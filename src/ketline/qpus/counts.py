@@ -7,7 +7,6 @@ another: counts in random order are shots.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,16 +38,21 @@ def unpack(packed: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
 
 
 class Shots:
-    """Shots of one item, collected piece by piece.
+    """Shots of one item, collected piece by piece and part by part.
+
+    Each part of the item brings bits of its own; where it has none its bits are 0.
 
     Args:
         registers: the classical registers by name, as places of their bits.
         num_bits: classical bits of the circuit.
         sets: parameter sets.
         shots: shots of each.
+        parts: parts of the item.
     """
 
-    def __init__(self, registers: Mapping[str, list[int]], num_bits: int, sets: int, shots: int) -> None:
+    def __init__(
+        self, registers: Mapping[str, list[int]], num_bits: int, sets: int, shots: int, parts: int = 1
+    ) -> None:
         self.registers = registers
         self.num_bits = num_bits
         self.sets = sets
@@ -57,15 +61,16 @@ class Shots:
             name: np.zeros((sets, shots, (len(places) + 7) // 8), dtype=np.uint8)
             for name, places in registers.items()
         }
-        self._filled = np.zeros(sets, dtype=np.int64)
+        self._filled = np.zeros((parts, sets), dtype=np.int64)
 
-    def next_open(self, first: int) -> int:
-        """The first set from ``first`` on that lacks shots."""
-        return first + int(np.argmax(self._filled[first:] < self.shots))
+    def next_open(self, first: int, part: int = 0) -> int:
+        """The first set from ``first`` on that lacks shots of a part."""
+        return first + int(np.argmax(self._filled[part, first:] < self.shots))
 
     def add(
-        self, index: int, counts: Mapping[str, int], rng: np.random.Generator, *, spill: bool, links: int
-    ) -> None:
+        self, index: int, counts: Mapping[str, int], rng: np.random.Generator, *, spill: bool, links: int,
+        part: int = 0,
+    ) -> None:  # fmt: skip
         """Append counts to one set, in random order; what it doesn't need goes on in the next, or is dropped.
 
         Args:
@@ -74,6 +79,7 @@ class Shots:
             rng: randomness.
             spill: whether shots beyond the set's go to the next.
             links: consecutive shots in one memory, first ones lowest.
+            part: which part of the item they are of.
         """
         table = parse(list(counts), self.num_bits * links)
         picks = np.repeat(np.arange(len(table)), np.fromiter(counts.values(), np.int64, len(counts)))
@@ -81,21 +87,51 @@ class Shots:
         if links > 1:
             table = in_order(table, links)
             picks = (picks[:, None] * links + np.arange(links)).ravel()
-        self.add_rows(index, table, picks, spill)
-
-    def add_rows(
-        self, index: int, table: NDArray[np.uint8], picks: NDArray[Any], spill: bool = False
-    ) -> None:
-        """Append the rows ``picks`` of a table of bits to one set, as `add` does."""
         packed = {name: pack(table[:, places]) for name, places in self.registers.items()}
+        self._append(index, {name: rows[picks] for name, rows in packed.items()}, len(picks), spill, part)
+
+    def add_bits(
+        self, index: int, bits: NDArray[np.uint8], clbits: list[int], *, spill: bool, part: int = 0
+    ) -> None:
+        """Append shots to one set, as `add` does.
+
+        Args:
+            index: the set.
+            bits: shape ``(shots, len(clbits))``.
+            clbits: the classical bit of each column.
+            spill: whether shots beyond the set's go to the next.
+            part: which part of the item they are of.
+        """
+        self._append(index, self._packed(bits, clbits), len(bits), spill, part)
+
+    def _packed(self, bits: NDArray[np.uint8], clbits: list[int]) -> dict[str, NDArray[np.uint8]]:
+        """Bits packed by register; the last axis of ``bits`` is that of ``clbits``."""
+        column = {clbit: i for i, clbit in enumerate(clbits)}
+        found = {}
+        for name, places in self.registers.items():
+            kept = [(position, column[place]) for position, place in enumerate(places) if place in column]
+            if not kept:
+                continue
+            if [own for _, own in kept] == list(range(len(places))) == list(range(bits.shape[-1])):
+                found[name] = pack(bits)
+                continue
+            wide = np.zeros((*bits.shape[:-1], len(places)), dtype=np.uint8)
+            wide[..., [position for position, _ in kept]] = bits[..., [own for _, own in kept]]
+            found[name] = pack(wide)
+        return found
+
+    def _append(
+        self, index: int, packed: dict[str, NDArray[np.uint8]], count: int, spill: bool, part: int
+    ) -> None:
+        filled = self._filled[part]
         at = 0
-        while at < len(picks) and index < self.sets:
-            have = int(self._filled[index])
-            piece = picks[at : at + self.shots - have]
+        while at < count and index < self.sets:
+            have = int(filled[index])
+            size = min(count - at, self.shots - have)
             for name, rows in packed.items():
-                self.bits[name][index, have : have + len(piece)] = rows[piece]
-            self._filled[index] = have + len(piece)
-            at += len(piece)
+                self.bits[name][index, have : have + size] |= rows[at : at + size]
+            filled[index] = have + size
+            at += size
             index += 1
             if not spill:
                 break

@@ -126,22 +126,30 @@ class Engine:
             begun = now()
             simulation.perform(group)
             for piece in group:
-                ready = items[piece.number]
-                executed = piece.shots * (piece.last - piece.first if ready.values else 1)
-                wanted = executed * ready.item.shots / (ready.row_shots * ready.repeats)
-                done += wanted
-                clock.ran(wanted * ready.shot_seconds)
+                ready = items[piece.item]
+                part = ready.parts[piece.part]
+                rows = piece.last - piece.first if part.values else 1
+                share = piece.shots * rows / (part.row_shots * part.rows * len(ready.parts))
+                done += share * ready.sets * ready.item.shots
+                clock.ran(share * ready.device_seconds)
             started.done = round(done)
             yield from _hold(clock)
             ended = now()
             for piece in group:
-                clock.mark(piece, items[piece.number].repeats, begun, ended)
+                clock.mark(piece, items[piece.item].parts[piece.part].repeats, begun, ended)
             yield
+        for number, ready in enumerate(items):
+            if not ready.parts:
+                # Nothing is read, so nothing was simulated; the device would have run it all the same.
+                begun = now()
+                clock.ran(ready.device_seconds)
+                yield from _hold(clock)
+                clock.whole(number, ready.sets, begun, now())
         outcomes = [
             self._item(unit, ready, shots, simulation.rng)
             for ready, shots in zip(items, simulation.shots, strict=True)
         ]
-        approximations = [ready.approximation for ready in items if ready.approximation]
+        approximations = [text for ready in items for text in ready.approximations]
         started.outcome = Outcome(outcomes, clock.all_spans(), approximations)
 
     def _item(
@@ -215,8 +223,8 @@ def admit(unit: WorkUnit, device: Device, settings: QpuSettings) -> Admission:
     device_seconds = JOB_OVERHEAD_SECONDS + sum(ready.device_seconds for ready in items)
     return Admission(
         qpu_seconds=max(simulation, settings.pace * device_seconds),
-        memory_bytes=round(max((ready.method.memory_bytes for ready in items), default=0.0)),
-        methods=tuple(ready.method.name for ready in items),
+        memory_bytes=round(max((ready.memory_bytes for ready in items), default=0.0)),
+        methods=tuple(ready.methods for ready in items),
         device_seconds=device_seconds,
     )
 

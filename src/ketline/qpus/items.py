@@ -11,15 +11,17 @@ from qiskit.circuit import ControlFlowOp
 
 from ketline.errors import INVALID_REQUEST, NOT_EMULATED
 from ketline.qpus.binding import columns, flatten
-from ketline.qpus.chain import chained, links
+from ketline.qpus.chain import chained, links, pauses
+from ketline.qpus.components import Component, components, plain
 from ketline.qpus.frames import Frames, frames
 from ketline.qpus.idle import detunings, padded, turns
-from ketline.qpus.methods import PATIENCE_SECONDS, Method, Suited, choose, frame_method, suited
+from ketline.qpus.methods import PATIENCE_SECONDS, Method, Suited, bundle_method, choose, frame_method, suited
 from ketline.qpus.noise import DeviceNoise, given_model
 from ketline.qpus.reduce import Reduced, reduce, registers
 from ketline.qpus.schedule import Durations, Schedule, schedule
 from ketline.qpus.sources import GivenNoise, NoiseSource, RecordedNoise
 from ketline.qpus.stretches import resolve
+from ketline.qpus.transfer import TURNING, Bundle
 from ketline.units.errors import JobError
 
 if TYPE_CHECKING:
@@ -33,6 +35,9 @@ if TYPE_CHECKING:
 def _unread(uses: set[tuple[str, tuple[int, ...]]]) -> set[tuple[str, tuple[int, ...]]]:
     return {use for use in uses if use[0] != "measure"}
 
+
+FEW_QUBITS = 3
+"""Components of so many qubits or fewer are simulated by transfer matrices."""
 
 TWIRLED = (
     "noise that isn't made of Paulis was replaced by its Pauli twirl, so that the stabiliser method takes it"
@@ -74,21 +79,24 @@ class TimedItem:
 
 
 @dataclass(slots=True)
-class ReadyItem(TimedItem):
-    """An item on the qubits that it touches, with its noise and method.
+class Part:
+    """Components of an item that are simulated together: one with a method of its own, or a bundle.
 
     Each parameter set is simulated as ``repeats`` rows of ``row_shots`` shots, which differ in the detuning
     of waiting qubits (one row unless idle noise is simulated). A shot that is simulated is ``links``
     consecutive shots of the item (1 unless qubits aren't initialised). ``values`` maps the parameters that
-    the reduced circuit carries to a value a row.
+    the circuit carries to a value a row; without any, all sets are alike.
     """
 
+    sets: int
+    shots: int
     reduced: Reduced
     repeats: int
     links: int
     values: dict[Parameter, NDArray[np.float64]]
     source: NoiseSource
     method: Method
+    bundle: Bundle | None = None
     approximation: str = ""
 
     @property
@@ -99,10 +107,10 @@ class ReadyItem(TimedItem):
     @property
     def row_shots(self) -> int:
         """Simulated shots of a row; what a set doesn't need of them is dropped."""
-        return -(-self.item.shots // (self.repeats * self.links))
+        return -(-self.shots // (self.repeats * self.links))
 
     @property
-    def simulation_seconds(self) -> float:
+    def seconds(self) -> float:
         """Estimate of what simulating it takes."""
         return self.method.seconds(self.rows, self.row_shots)
 
@@ -113,6 +121,33 @@ class ReadyItem(TimedItem):
     def model(self) -> NoiseModel | None:
         """The noise in the form that suits the method."""
         return self.source.model(self.method.name == "density_matrix")
+
+
+@dataclass(slots=True)
+class ReadyItem(TimedItem):
+    """An item taken apart, each part with its noise and method."""
+
+    parts: list[Part]
+
+    @property
+    def simulation_seconds(self) -> float:
+        """Estimate of what simulating it takes."""
+        return sum(part.seconds for part in self.parts)
+
+    @property
+    def memory_bytes(self) -> float:
+        """The most memory that a part takes."""
+        return max((part.method.memory_bytes for part in self.parts), default=0.0)
+
+    @property
+    def methods(self) -> str:
+        """The names of the parts' methods; ``none`` when nothing is read."""
+        return "+".join(sorted({part.method.name for part in self.parts})) or "none"
+
+    @property
+    def approximations(self) -> list[str]:
+        """What isn't simulated exactly."""
+        return sorted({part.approximation for part in self.parts if part.approximation})
 
 
 def readers(circuit: QuantumCircuit) -> dict[int, int]:
@@ -136,6 +171,15 @@ def _read(
                 inner_qubits = {q: qubits[o] for q, o in zip(block.qubits, instruction.qubits, strict=True)}
                 inner_clbits = {c: clbits[o] for c, o in zip(block.clbits, instruction.clbits, strict=True)}
                 _read(block, inner_qubits, inner_clbits, found)
+
+
+def _few(apart: list[Component]) -> list[Component]:
+    """The components that are simulated by transfer matrices."""
+    return [
+        component
+        for component in apart
+        if component.static and len(component.qubits) <= FEW_QUBITS and plain(component, TURNING)
+    ]
 
 
 class Workbench:
@@ -164,23 +208,50 @@ class Workbench:
             )
             for part in timed
         ]  # fmt: skip
-        chains = [1] * len(timed)
-        if not unit.init_qubits:
-            pause = self.durations.dt(self._pause(unit))
-            chains = [links(small, part.item.shots) for part, small in zip(timed, reduced, strict=True)]
-            reduced = [chained(small, copies, pause) for small, copies in zip(reduced, chains, strict=True)]
-        sources = self._sources(unit, reduced)
-        limits = Limits(memory_bytes, unit.allow_approximation)
-        return [
-            self._ready(number, part, small, chain, sources[small.qubits], limits, rng)
-            for number, (part, small, chain) in enumerate(zip(timed, reduced, chains, strict=True))
+        pause = None if unit.init_qubits else self.durations.dt(self._pause(unit))
+        bound = [self._values(part, small) for part, small in zip(timed, reduced, strict=True)]
+        taken_apart = [components(small) for small in reduced]
+        joint = self._sources(unit, reduced)
+        small_ones = [_few(apart) if unit.init_qubits else [] for apart in taken_apart]
+        wide_ones = [
+            [component.reduced(small) for component in apart if not any(component is few for few in fews)]
+            for small, apart, fews in zip(reduced, taken_apart, small_ones, strict=True)
         ]
+        own = self._sources(unit, [wide for every in wide_ones for wide in every], pause)
+        limits = Limits(memory_bytes, unit.allow_approximation)
+        made = []
+        for number, part in enumerate(timed):
+            small = reduced[number]
+            values = bound[number]
+            parts = []
+            if small_ones[number]:
+                parts.append(self._bundle(part, small, small_ones[number], values, joint[small.qubits], rng))
+            for wide in wide_ones[number]:
+                where = f"the circuit of item {number}"
+                parts.append(self._part(where, part, wide, values, own[wide.qubits], pause, limits, rng))
+            made.append(
+                ReadyItem(
+                    part.item, part.registers, part.circuit, part.schedule, part.shot_seconds,
+                    part.stretch_values, parts,
+                )
+            )  # fmt: skip
+        return made
 
-    def _sources(self, unit: WorkUnit, reduced: list[Reduced]) -> dict[tuple[int, ...], NoiseSource]:
+    def _values(self, timed: TimedItem, reduced: Reduced) -> dict[Parameter, NDArray[np.float64]]:
+        """Make a reduced circuit's gates carry plain parameters, and give their values."""
+        index = columns(timed.item.circuit)
+        values = np.asarray(timed.item.parameter_values, dtype=np.float64)
+        return flatten(reduced.circuit, values, index) if index else {}
+
+    def _sources(
+        self, unit: WorkUnit, reduced: list[Reduced], pause: int | None = None
+    ) -> dict[tuple[int, ...], NoiseSource]:
         """One source of noise for all circuits on the same qubits, so that they can share an Aer call."""
         uses: dict[tuple[int, ...], set[tuple[str, tuple[int, ...]]]] = {}
         for small in reduced:
             uses.setdefault(small.qubits, set()).update(small.uses)
+            if pause:
+                uses[small.qubits].update(pauses(small, pause))
         wire: Any = unit.simulator.get("noise_model")
         if unit.noise and wire is not None:
             return {qubits: GivenNoise(*given_model(wire, qubits)) for qubits in uses}
@@ -194,28 +265,57 @@ class Workbench:
             for qubits, every in uses.items()
         }
 
-    def _ready(
-        self, number: int, timed: TimedItem, reduced: Reduced, chain: int, source: NoiseSource,
-        limits: Limits, rng: np.random.Generator,
-    ) -> ReadyItem:  # fmt: skip
+    def _bundle(
+        self, timed: TimedItem, reduced: Reduced, few: list[Component],
+        values: dict[Parameter, NDArray[np.float64]], source: NoiseSource, rng: np.random.Generator,
+    ) -> Part:  # fmt: skip
+        """Components of few qubits, together."""
+        slow = {
+            parameter: wait
+            for parameter, wait in reduced.slow.items()
+            if any(reduced.qubits.index(wait[0]) in component.qubits for component in few)
+        }
+        repeats = detunings(timed.sets, timed.item.shots) if slow else 1
+        every = self._turned(values, slow, timed.sets, repeats, rng)
+        bundle = Bundle(reduced.circuit, few, every, source)
+        method = bundle_method(bundle.steps, len(bundle.clbits), timed.sets)
+        own = every if bundle.turned else {}
+        return Part(timed.sets, timed.item.shots, reduced, repeats, 1, own, source, method, bundle)
+
+    def _turned(
+        self, values: dict[Parameter, NDArray[np.float64]], slow: dict[Parameter, tuple[int, int]], sets: int,
+        repeats: int, rng: np.random.Generator,
+    ) -> dict[Parameter, NDArray[np.float64]]:  # fmt: skip
+        """Values a row: a user's repeated, and the angles by which waiting qubits turn."""
+        if not slow or self.noise is None:
+            return values
+        rows = {parameter: np.repeat(column, repeats) for parameter, column in values.items()}
+        return {**rows, **turns(slow, sets * repeats, self.noise, rng)}
+
+    def _part(
+        self, where: str, timed: TimedItem, reduced: Reduced, values: dict[Parameter, NDArray[np.float64]],
+        source: NoiseSource, pause: int | None, limits: Limits, rng: np.random.Generator,
+    ) -> Part:  # fmt: skip
+        """A component by itself."""
         item = timed.item
-        index = columns(item.circuit)
-        values = np.asarray(item.parameter_values, dtype=np.float64)
+        chain = 1
+        if pause is not None:
+            chain = links(reduced, item.shots)
+            reduced = chained(reduced, chain, pause)
+        carried = reduced.circuit.parameters
+        own = {parameter: column for parameter, column in values.items() if parameter in carried}
         repeats = detunings(timed.sets, item.shots) if reduced.slow else 1
-        flat = flatten(reduced.circuit, values, index) if index else {}
         method, approximation = self._method(
-            f"the circuit of item {number}", reduced, source, suited(reduced, flat),
+            where, reduced, source, suited(reduced, own),
             (timed.sets * repeats, -(-item.shots // (repeats * chain))), limits,
         )  # fmt: skip
         if method.name == "pauli_frames":
             repeats = 1
-        elif reduced.slow and self.noise is not None:
-            flat = {parameter: np.repeat(column, repeats) for parameter, column in flat.items()}
-            flat.update(turns(reduced.slow, timed.sets * repeats, self.noise, rng))
-        return ReadyItem(
-            item, timed.registers, timed.circuit, timed.schedule, timed.shot_seconds, timed.stretch_values,
-            reduced, repeats, chain, flat, source, method,
-            approximation and f"item {number}: {approximation}",
+        else:
+            own = self._turned(own, reduced.slow, timed.sets, repeats, rng)
+        return Part(
+            timed.sets, item.shots, reduced, repeats, chain, own, source, method, None,
+            approximation and f"{where}: {approximation}",
         )  # fmt: skip
 
     def _method(

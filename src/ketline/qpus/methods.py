@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from ketline.qpus.noise import Kind
     from ketline.qpus.reduce import Reduced
 
-Name = Literal["none", "density_matrix", "statevector", "stabilizer", "matrix_product_state", "pauli_frames"]
+Name = Literal[
+    "none", "density_matrix", "statevector", "stabilizer", "matrix_product_state", "pauli_frames", "transfer"
+]
 
 MAX_SECONDS = 10_800.0
 """What one job may take on the emulator by its estimate; no plan's jobs may take longer."""
@@ -135,6 +137,11 @@ def bond(reduced: Reduced) -> int:
     limits = np.minimum(np.arange(1, width + 1), width - np.arange(1, width + 1))
     exponents = np.minimum(crossing[:width], limits)
     return int(2 ** min(int(exponents.max(initial=0)), 60))
+
+
+def bundle_method(steps: int, columns: int, sets: int) -> Method:
+    """What a bundle of components of few qubits costs: steps for all sets at once, and bits to be drawn."""
+    return Method("transfer", steps * (3e-5 / sets + 2e-6), columns * 2e-8, 1e8)
 
 
 def candidates(reduced: Reduced, kind: Kind, fits: Suited) -> list[Method]:

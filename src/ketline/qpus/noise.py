@@ -24,6 +24,7 @@ from qiskit_aer.noise.device import basic_device_gate_errors, basic_device_reado
 from ketline.errors import INVALID_REQUEST
 from ketline.qpus.channels import gate_paulis, gate_strength, gate_superop
 from ketline.qpus.reduce import DELAY
+from ketline.qpus.transfer import of_superop
 from ketline.units.errors import JobError
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ class DeviceNoise:
         self._dt = device.dt_seconds or 1e-9
         self._errors: OrderedDict[tuple[str, tuple[int, ...]], QuantumError | None] = OrderedDict()
         self._readout: dict[int, ReadoutError | None] = {}
+        self._transfers: dict[tuple[str, tuple[int, ...]], NDArray[np.float64] | None] = {}
         self._channels: OrderedDict[tuple[str, tuple[int, ...]], QuantumError | None] = OrderedDict()
         self._models: OrderedDict[Any, NoiseModel] = OrderedDict()
 
@@ -194,6 +196,17 @@ class DeviceNoise:
             if len(self._channels) > _KEPT_ERRORS:
                 self._channels.popitem(last=False)
         return self._channels[key]
+
+    def transfer(self, name: str, where: tuple[int, ...]) -> NDArray[np.float64] | None:
+        """What follows an instruction, as a matrix on Pauli expectations (`ketline.qpus.transfer`)."""
+        key = (name, where)
+        if key not in self._transfers:
+            figures = self._figures(name, where)
+            found = None
+            if figures is not None:
+                found = of_superop(np.asarray(gate_superop(*figures).data), len(where))
+            self._transfers[key] = found
+        return self._transfers[key]
 
     def paulis(self, name: str, where: tuple[int, ...]) -> NDArray[np.float64] | None:
         """Pauli twirl of what follows an instruction on physical qubits (`channels.gate_paulis`)."""

@@ -173,7 +173,7 @@ class _Reducer:
         for block in operation.blocks:
             outer = dict(zip(block.qubits, instruction.qubits, strict=True))
             inside = [q for q in block.qubits if outer[q] in qubits]
-            small = _like(block, inside)
+            small = like(block, inside)
             self.fill(
                 block, small, {q: q for q in inside}, {q: places[outer[q]] for q in inside},
                 weight * times, top=False,
@@ -187,7 +187,7 @@ class _Reducer:
         )
 
 
-def _like(circuit: QuantumCircuit, qubits: Iterable[Qubit]) -> QuantumCircuit:
+def like(circuit: QuantumCircuit, qubits: Iterable[Qubit]) -> QuantumCircuit:
     """An empty circuit with the classical side of another and only these qubits."""
     small = QuantumCircuit(
         list(qubits), list(circuit.clbits), *circuit.cregs, global_phase=0.0,
@@ -211,7 +211,7 @@ def reduce(circuit: QuantumCircuit, durations: Durations, noisy: bool, slow: boo
     inside = [Qubit() for _ in active]
     qubits = {circuit.qubits[q]: new for q, new in zip(active, inside, strict=True)}
     places = {circuit.qubits[q]: q for q in active}
-    small = _like(circuit, inside)
+    small = like(circuit, inside)
     reducer = _Reducer(durations, noisy, slow)
     reducer.fill(circuit, small, qubits, places, 1, top=True)
     turning = {angle: wait for wait, angle in (reducer.turning or {}).items()}

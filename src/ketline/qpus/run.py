@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 from qiskit_aer import AerSimulator
 
 from ketline.errors import QPU_OUT_OF_MEMORY
@@ -20,24 +21,28 @@ from ketline.units.work import Span
 
 if TYPE_CHECKING:
     from ketline.qpus.frames import Frames
-    from ketline.qpus.items import ReadyItem
+    from ketline.qpus.items import Part, ReadyItem
+    from ketline.qpus.methods import Method
 
 PIECE_SECONDS = 0.25
 """Estimated length of one Aer call: how long a stop may have to wait."""
 
 _MAX_CIRCUITS = 2_000
+_MAX_BITS = 20_000_000
+_OWN_METHODS = frozenset({"transfer", "pauli_frames", "none"})
 _SINGLE_THREAD_SECONDS = 0.02
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Rows ``[first, last)`` of an item, with so many shots, as a part of an Aer call.
+    """Rows ``[first, last)`` of a part of an item, with so many shots, as a share of one call.
 
     Rows with parameters are an experiment each, of ``shots`` shots; rows without are one experiment together.
     ``seconds`` is the estimate. ``chunk`` counts the item's chunks, whose times are told.
     """
 
-    number: int
+    item: int
+    part: int
     first: int
     last: int
     shots: int
@@ -45,65 +50,64 @@ class Piece:
     seconds: float
 
 
-def pieces(number: int, ready: ReadyItem) -> Iterator[Piece]:
-    """Cut an item into pieces of about `PIECE_SECONDS`, the same ones every time."""
-    rows, shots = ready.rows, ready.row_shots
-    method = ready.method
-    step = (ready.item.chunk_sets or ready.sets) * ready.repeats
+def pieces(item: int, place: int, part: Part, chunk_sets: int | None) -> Iterator[Piece]:
+    """Cut a part into pieces of about `PIECE_SECONDS`, the same ones every time."""
+    rows, shots = part.rows, part.row_shots
+    method = part.method
+    step = (chunk_sets or part.sets) * part.repeats
     for chunk, start in enumerate(range(0, rows, step)):
         stop = min(rows, start + step)
-        if not ready.values:
-            yield from _cut(number, start, stop, shots * (stop - start), chunk, ready)
+        if not part.values:
+            yield from _cut(Piece(item, place, start, stop, shots * (stop - start), chunk, 0.0), method)
             continue
         one = method.seconds(1, shots)
         if one > PIECE_SECONDS:
-            for place in range(start, stop):
-                yield from _cut(number, place, place + 1, shots, chunk, ready)
+            for row in range(start, stop):
+                yield from _cut(Piece(item, place, row, row + 1, shots, chunk, 0.0), method)
             continue
         width = max(1, min(_MAX_CIRCUITS, int(PIECE_SECONDS / max(one, 1e-9))))
-        for place in range(start, stop, width):
-            end = min(stop, place + width)
-            yield Piece(number, place, end, shots, chunk, method.seconds(end - place, shots))
+        for row in range(start, stop, width):
+            end = min(stop, row + width)
+            yield Piece(item, place, row, end, shots, chunk, method.seconds(end - row, shots))
 
 
-def _cut(number: int, first: int, last: int, shots: int, chunk: int, ready: ReadyItem) -> Iterator[Piece]:
+def _cut(whole: Piece, method: Method) -> Iterator[Piece]:
     """Cut many shots of one circuit."""
-    method = ready.method
     left = PIECE_SECONDS - min(method.seconds_a_set, PIECE_SECONDS / 2)
     most = max(1, int(left / max(method.seconds_a_shot, 1e-9)))
     done = 0
-    while done < shots:
-        part = min(most, shots - done)
-        yield Piece(number, first, last, part, chunk, method.seconds(1, part))
-        done += part
+    while done < whole.shots:
+        shots = min(most, whole.shots - done)
+        yield replace(whole, shots=shots, seconds=method.seconds(1, shots))
+        done += shots
 
 
 def calls(items: list[ReadyItem]) -> Iterator[list[Piece]]:
-    """Pieces grouped into Aer calls: neighbours with the same method, shots and noise, up to a time."""
+    """Pieces grouped into calls: neighbours with the same method, shots and noise, up to a time."""
     group: list[Piece] = []
     seconds = 0.0
     for number, ready in enumerate(items):
-        for piece in pieces(number, ready):
-            if group and (
-                seconds + piece.seconds > PIECE_SECONDS
-                or len(group) >= _MAX_CIRCUITS
-                or not _alike(items[group[0].number], group[0], ready, piece)
-            ):
-                yield group
-                group, seconds = [], 0.0
-            group.append(piece)
-            seconds += piece.seconds
+        for place, part in enumerate(ready.parts):
+            for piece in pieces(number, place, part, ready.item.chunk_sets):
+                if group and (
+                    seconds + piece.seconds > PIECE_SECONDS
+                    or len(group) >= _MAX_CIRCUITS
+                    or not _alike(items[group[0].item].parts[group[0].part], group[0], part, piece)
+                ):
+                    yield group
+                    group, seconds = [], 0.0
+                group.append(piece)
+                seconds += piece.seconds
     if group:
         yield group
 
 
-def _alike(a: ReadyItem, first: Piece, b: ReadyItem, piece: Piece) -> bool:
-    return (
-        a.method.name == b.method.name
-        and first.shots == piece.shots
-        and a.source is b.source
-        and bool(a.values) == bool(b.values)
-    )
+def _alike(a: Part, first: Piece, b: Part, piece: Piece) -> bool:
+    if a.method.name != b.method.name:
+        return False
+    if a.method.name in _OWN_METHODS:
+        return True
+    return first.shots == piece.shots and a.source is b.source and bool(a.values) == bool(b.values)
 
 
 class Simulation:
@@ -119,30 +123,44 @@ class Simulation:
     def __init__(self, items: list[ReadyItem], seed: np.random.SeedSequence, memory_bytes: int, name: str):
         self.items = items
         self.shots = [
-            Shots(ready.registers, ready.circuit.num_clbits, ready.sets, ready.item.shots) for ready in items
+            Shots(
+                ready.registers, ready.circuit.num_clbits, ready.sets, ready.item.shots, len(ready.parts) or 1
+            )
+            for ready in items
         ]
         self.rng = np.random.default_rng(seed)
-        self._translated: dict[int, Frames] = {}
+        self._translated: dict[tuple[int, int], Frames] = {}
         self._memory_bytes = memory_bytes
         self._name = name
 
     def perform(self, group: list[Piece]) -> None:
-        """Run one Aer call and take its shots in.
+        """Run one call and take its shots in.
 
         Raises:
             JobError: there isn't enough memory.
             Fault: Aer failed.
         """
-        ready = self.items[group[0].number]
-        if ready.method.name == "none":
+        method = self._part(group[0]).method.name
+        if method == "none":
             return
-        if ready.method.name == "pauli_frames":
+        if method == "transfer":
+            for piece in group:
+                self._bundle(piece)
+        elif method == "pauli_frames":
             for piece in group:
                 self._frames(piece)
-            return
+        else:
+            self._aer(group)
+
+    def _part(self, piece: Piece) -> Part:
+        return self.items[piece.item].parts[piece.part]
+
+    def _aer(self, group: list[Piece]) -> None:
+        """Run one call of Aer."""
+        part = self._part(group[0])
         circuits, binds = [], []
         for piece in group:
-            own = self.items[piece.number]
+            own = self._part(piece)
             circuits.append(own.reduced.circuit)
             binds.append(
                 {key: column[piece.first : piece.last].tolist() for key, column in own.values.items()}
@@ -150,8 +168,8 @@ class Simulation:
         # Waking threads for a moment's work costs more than it saves.
         threads = 1 if sum(piece.seconds for piece in group) < _SINGLE_THREAD_SECONDS else 0
         simulator = AerSimulator(
-            method=ready.method.name,
-            noise_model=ready.model(),
+            method=part.method.name,
+            noise_model=part.model(),
             max_memory_mb=max(1, self._memory_bytes // 1_000_000),
             max_parallel_threads=threads,
             max_parallel_experiments=0,
@@ -159,7 +177,7 @@ class Simulation:
         simulator.set_max_qubits(max(circuit.num_qubits for circuit in circuits))
         result = simulator.run(
             circuits,
-            parameter_binds=binds if ready.values else None,
+            parameter_binds=binds if part.values else None,
             shots=group[0].shots,
             seed_simulator=int(self.rng.integers(2**62)),
         ).result()
@@ -167,34 +185,54 @@ class Simulation:
             self._fail(str(result.status), result)
         at = 0
         for piece in group:
-            experiments = piece.last - piece.first if ready.values else 1
-            for offset in range(experiments):
-                counts = result.results[at].data.counts
-                own = self.items[piece.number]
-                taken = self.shots[piece.number]
-                taken.add(self._place(piece, offset), counts, self.rng, spill=not own.values, links=own.links)
+            own = self._part(piece)
+            for row in range(piece.first, piece.last) if own.values else (None,):
+                self.shots[piece.item].add(
+                    self._place(piece, row), result.results[at].data.counts, self.rng,
+                    spill=row is None, links=own.links, part=piece.part,
+                )  # fmt: skip
                 at += 1
 
     def _frames(self, piece: Piece) -> None:
         """Sample one piece by Pauli frames."""
-        ready = self.items[piece.number]
-        translated = self._translated.get(piece.number)
-        if translated is None:
-            translated = self._translated[piece.number] = ready.frames()
-        taken = self.shots[piece.number]
-        for row in range(piece.first, piece.last) if ready.values else (None,):
-            values = {} if row is None else {key: float(column[row]) for key, column in ready.values.items()}
-            drawn = translated.sample(values, piece.shots, int(self.rng.integers(2**62)))
-            bits = in_order(drawn, ready.links)
-            place = taken.next_open(piece.first) if row is None else row
-            taken.add_rows(place, bits, np.arange(len(bits)), spill=row is None)
+        part = self._part(piece)
+        key = (piece.item, piece.part)
+        if key not in self._translated:
+            self._translated[key] = part.frames()
+        translated = self._translated[key]
+        for row in range(piece.first, piece.last) if part.values else (None,):
+            values = {} if row is None else {key: float(column[row]) for key, column in part.values.items()}
+            bits = translated.sample(values, piece.shots, int(self.rng.integers(2**62)))
+            self._add(piece, row, in_order(bits, part.links), list(range(self.shots[piece.item].num_bits)))
 
-    def _place(self, piece: Piece, offset: int) -> int:
+    def _bundle(self, piece: Piece) -> None:
+        """Sample one piece of a bundle of components of few qubits."""
+        part = self._part(piece)
+        bundle = part.bundle
+        if bundle is None:
+            return
+        if not part.values:
+            bits = bundle.sample(0, 1, piece.shots, self.rng)
+            self._add(piece, None, bits[0], bundle.clbits)
+            return
+        step = max(1, _MAX_BITS // max(1, piece.shots * len(bundle.clbits)))
+        for start in range(piece.first, piece.last, step):
+            stop = min(piece.last, start + step)
+            bits = bundle.sample(start, stop, piece.shots, self.rng)
+            for row in range(start, stop):
+                self._add(piece, row, bits[row - start], bundle.clbits)
+
+    def _add(self, piece: Piece, row: int | None, bits: NDArray[np.uint8], clbits: list[int]) -> None:
+        self.shots[piece.item].add_bits(
+            self._place(piece, row), bits, clbits, spill=row is None, part=piece.part
+        )
+
+    def _place(self, piece: Piece, row: int | None) -> int:
         """The set that takes the next shots; without parameters all sets are one long row of shots."""
-        ready = self.items[piece.number]
-        if ready.values:
-            return (piece.first + offset) // ready.repeats
-        return self.shots[piece.number].next_open(piece.first)
+        part = self._part(piece)
+        if row is None:
+            return self.shots[piece.item].next_open(piece.first // part.repeats, piece.part)
+        return row // part.repeats
 
     def _fail(self, status: str, result: Any) -> None:
         message = " ".join([status, *(str(part.status) for part in result.results)])
@@ -227,7 +265,7 @@ class Clock:
     def mark(self, piece: Piece, repeats: int, start: datetime, stop: datetime) -> None:
         """A piece ran from ``start`` to ``stop``, ``repeats`` rows a set."""
         first, last = piece.first // repeats, -(-piece.last // repeats)
-        span = self.spans.setdefault((piece.number, piece.chunk), [first, last, start, stop])
+        span = self.spans.setdefault((piece.item, piece.chunk), [first, last, start, stop])
         span[0], span[1] = min(span[0], first), max(span[1], last)
         span[2], span[3] = min(span[2], start), max(span[3], stop)
 

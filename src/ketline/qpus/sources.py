@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ketline.qpus.frames import twirled
-from ketline.qpus.noise import DeviceNoise, GivenErrors, Kind
+from ketline.qpus.noise import DeviceNoise, GivenErrors, Kind, channel
+from ketline.qpus.transfer import of_superop
 
 if TYPE_CHECKING:
     from qiskit.circuit import Parameter
@@ -33,8 +35,12 @@ class NoiseSource(Protocol):
         """For Pauli frames: probabilities of Paulis after an instruction (`frames.twirled`)."""
         ...
 
+    def transfer(self, name: str, where: tuple[int, ...]) -> NDArray[np.float64] | None:
+        """For few qubits: a matrix on Pauli expectations after an instruction (`transfer`)."""
+        ...
+
     def misread(self, qubit: int) -> NDArray[np.float64] | None:
-        """For Pauli frames: readout probabilities ``[true, read]``."""
+        """For methods that read by themselves: readout probabilities ``[true, read]``."""
         ...
 
     def turning(self, slow: Mapping[Parameter, tuple[int, int]]) -> dict[Parameter, float]:
@@ -65,6 +71,12 @@ class GivenNoise:
         error = None if errors is None else errors.error(name, where)
         return None if error is None else twirled(error)
 
+    def transfer(self, name: str, where: tuple[int, ...]) -> NDArray[np.float64] | None:
+        """A matrix on Pauli expectations after an instruction."""
+        errors = self._read()
+        error = None if errors is None else errors.error(name, where)
+        return None if error is None else of_superop(np.asarray(channel(error).data), len(where))
+
     def misread(self, qubit: int) -> NDArray[np.float64] | None:
         """Readout probabilities."""
         errors = self._read()
@@ -88,7 +100,11 @@ class RecordedNoise:
         self, device: DeviceNoise, qubits: tuple[int, ...], uses: set[tuple[str, tuple[int, ...]]]
     ) -> None:
         self._device, self._qubits, self._uses = device, qubits, uses
-        self.kind: Kind = device.kind(uses)
+
+    @cached_property
+    def kind(self) -> Kind:
+        """What the noise is made of."""
+        return self._device.kind(self._uses)
 
     def model(self, channels: bool) -> NoiseModel:
         """The noise, errors as one channel each or as terms."""
@@ -98,6 +114,10 @@ class RecordedNoise:
         """Probabilities of Paulis after an instruction."""
         physical = tuple(self._qubits[q] for q in where)
         return self._device.paulis(name, physical)
+
+    def transfer(self, name: str, where: tuple[int, ...]) -> NDArray[np.float64] | None:
+        """A matrix on Pauli expectations after an instruction."""
+        return self._device.transfer(name, tuple(self._qubits[q] for q in where))
 
     def misread(self, qubit: int) -> NDArray[np.float64] | None:
         """Readout probabilities."""

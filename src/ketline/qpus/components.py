@@ -1,0 +1,105 @@
+"""A circuit taken apart into components that don't touch each other.
+
+Two qubits are of one component when an instruction joins them, or a classical bit does: one that both are
+read into, or that control flow reads. Components are independent, so each is simulated by itself and their
+shots are put side by side. Components in which nothing is read are left out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from qiskit.circuit import ControlFlowOp, Parameter, ParameterExpression
+
+from ketline.qpus.reduce import Reduced, like
+from ketline.qpus.schedule import classical_resources
+
+if TYPE_CHECKING:
+    from qiskit.circuit import CircuitInstruction
+
+
+@dataclass(slots=True)
+class Component:
+    """Instructions on qubits of their own.
+
+    ``qubits`` are places among the whole circuit's qubits, in order. ``static`` tells that there's no control
+    flow and nothing comes after a measurement on its qubit; ``reads`` that something is measured.
+    """
+
+    qubits: list[int] = field(default_factory=list)
+    instructions: list[CircuitInstruction] = field(default_factory=list)
+    static: bool = True
+    reads: bool = False
+    resets: bool = False
+    dynamic: bool = False
+
+    def reduced(self, whole: Reduced) -> Reduced:
+        """The component as a circuit, with all of the whole one's classical bits."""
+        inside = [whole.circuit.qubits[q] for q in self.qubits]
+        small = like(whole.circuit, inside)
+        append = small._append  # noqa: SLF001 - all instructions come from a circuit that is already checked
+        for instruction in self.instructions:
+            append(instruction)
+        physical = tuple(whole.qubits[q] for q in self.qubits)
+        own = set(physical)
+        return Reduced(
+            small,
+            physical,
+            {use: count for use, count in whole.uses.items() if use[1][0] in own},
+            self.static and not self.resets,
+            self.dynamic,
+            {pair: count for pair, count in whole.entangling.items() if pair[0] in own},
+            {parameter: wait for parameter, wait in whole.slow.items() if wait[0] in own},
+        )
+
+
+def components(whole: Reduced) -> list[Component]:
+    """The components of a circuit in which something is read."""
+    parent: dict[Any, Any] = {qubit: qubit for qubit in whole.circuit.qubits}
+
+    def root(of: Any) -> Any:
+        parent.setdefault(of, of)
+        while parent[of] is not of:
+            parent[of] = parent[parent[of]]
+            of = parent[of]
+        return of
+
+    for instruction in whole.circuit.data:
+        joined: list[Any] = list(instruction.qubits)
+        if instruction.clbits or isinstance(instruction.operation, ControlFlowOp):
+            joined += classical_resources(instruction)
+        elif instruction.operation.name == "store":
+            joined += [*instruction.operation.params]
+        for other in joined[1:]:
+            parent[root(other)] = root(joined[0])
+    found: dict[int, Component] = {}
+    for place, qubit in enumerate(whole.circuit.qubits):
+        found.setdefault(id(root(qubit)), Component()).qubits.append(place)
+    measured: set[Any] = set()
+    for instruction in whole.circuit.data:
+        if not instruction.qubits:
+            continue
+        component = found[id(root(instruction.qubits[0]))]
+        component.instructions.append(instruction)
+        operation = instruction.operation
+        if isinstance(operation, ControlFlowOp):
+            component.static, component.dynamic, component.reads = False, True, True
+        elif operation.name == "measure":
+            component.reads = True
+            component.static = component.static and instruction.qubits[0] not in measured
+            measured.add(instruction.qubits[0])
+        else:
+            component.resets = component.resets or operation.name == "reset"
+            component.static = component.static and measured.isdisjoint(instruction.qubits)
+    return [component for component in found.values() if component.reads]
+
+
+def plain(component: Component, turning: frozenset[str]) -> bool:
+    """Whether every parameter of a component is a plain one of these rotations."""
+    return all(
+        isinstance(value, Parameter) and instruction.operation.name in turning
+        for instruction in component.instructions
+        for value in instruction.operation.params
+        if isinstance(value, ParameterExpression) and value.parameters
+    )

@@ -1,0 +1,228 @@
+"""Few qubits, exactly and for all parameter sets at once: density matrices as vectors of Pauli expectations.
+
+The state of a component is an array ``(rows, 4, …, 4)``, an axis I X Y Z for each qubit; gates and noise are
+real matrices on it. What is read are the joint probabilities of the measured qubits, from which all shots
+are drawn.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from qiskit.circuit import Parameter
+from qiskit.quantum_info import Operator
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from qiskit.circuit import QuantumCircuit
+
+    from ketline.qpus.components import Component
+
+Real = NDArray[np.float64]
+
+TURNING = frozenset({"rz", "rx", "ry", "p", "rzz", "rxx", "ryy", "rzx"})
+"""Rotations whose matrices are ``a + b cos(angle) + c sin(angle)``."""
+
+_PAULIS = np.asarray([[[1, 0], [0, 1]], [[0, 1], [1, 0]], [[0, -1j], [1j, 0]], [[1, 0], [0, -1]]])
+_RESET = np.asarray([[1.0, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0], [1, 0, 0, 0]])
+_BLOCK = 4_000_000
+
+
+@lru_cache(maxsize=4)
+def _basis(width: int) -> NDArray[np.complex128]:
+    """Paulis on ``width`` qubits, first qubit fastest: shape ``(4**n, 2**n, 2**n)``."""
+    found = _PAULIS
+    for _ in range(width - 1):
+        found = np.einsum("aij,bkl->abikjl", _PAULIS, found).reshape(
+            4 * len(found), 2 * found.shape[1], 2 * found.shape[2]
+        )
+    return np.asarray(found, dtype=np.complex128)
+
+
+def of_superop(superop: NDArray[Any], width: int) -> Real:
+    """The matrix on Pauli expectations of a superoperator on column-stacked density matrices."""
+    columns = _basis(width).transpose(0, 2, 1).reshape(4**width, -1).T
+    return np.ascontiguousarray((columns.conj().T @ superop @ columns).real / 2**width)
+
+
+def of_unitary(unitary: NDArray[np.complex128], width: int) -> Real:
+    """The matrix on Pauli expectations of a unitary."""
+    return of_superop(np.kron(unitary.conj(), unitary), width)
+
+
+@lru_cache(maxsize=4096)
+def _gate(name: str, params: tuple[float, ...]) -> Real:
+    from qiskit.circuit.library import get_standard_gate_name_mapping
+
+    if name == "reset":
+        return _RESET
+    kind = get_standard_gate_name_mapping()[name]
+    gate = kind.base_class(*params)
+    return of_unitary(Operator(gate).data, gate.num_qubits)
+
+
+@lru_cache(maxsize=64)
+def _turn(name: str) -> tuple[Real, Real, Real]:
+    zero, quarter, half = (_gate(name, (angle,)) for angle in (0.0, np.pi / 2, np.pi))
+    even = (zero + half) / 2
+    return even, (zero - half) / 2, quarter - even
+
+
+class TransferNoise(Protocol):
+    """Noise as matrices on Pauli expectations, on the whole circuit's qubits."""
+
+    def transfer(self, name: str, where: tuple[int, ...]) -> Real | None:
+        """What follows an instruction; None for nothing."""
+        ...
+
+    def misread(self, qubit: int) -> Real | None:
+        """Readout probabilities ``[true, read]``; None for perfect."""
+        ...
+
+
+@dataclass(slots=True)
+class _Small:
+    """A component as steps: (axes, matrix), or (axes, rotation, angles a row)."""
+
+    width: int
+    steps: list[tuple[tuple[int, ...], Any, Any]] = field(default_factory=list)
+    read: list[int] = field(default_factory=list)
+    misread: list[Real | None] = field(default_factory=list)
+    turned: bool = False
+
+
+class Bundle:
+    """Components of few qubits that are simulated together.
+
+    Args:
+        circuit: the whole circuit.
+        parts: its components of few qubits.
+        values: the values of its parameters, one a row.
+        noise: its noise.
+    """
+
+    def __init__(
+        self,
+        circuit: QuantumCircuit,
+        parts: list[Component],
+        values: Mapping[Parameter, Real],
+        noise: TransferNoise,
+    ) -> None:
+        qubits = {qubit: i for i, qubit in enumerate(circuit.qubits)}
+        clbits = {bit: i for i, bit in enumerate(circuit.clbits)}
+        self.clbits: list[int] = []
+        self._small = [self._compile(part, qubits, clbits, values, noise) for part in parts]
+        self.turned = any(small.turned for small in self._small)
+        self._cdfs: list[Real] | None = None
+
+    def _compile(
+        self, part: Component, qubits: dict[Any, int], clbits: dict[Any, int],
+        values: Mapping[Parameter, Real], noise: TransferNoise,
+    ) -> _Small:  # fmt: skip
+        axis = {place: i for i, place in enumerate(part.qubits)}
+        small = _Small(len(part.qubits))
+        reads: dict[int, int] = {}
+        for instruction in part.instructions:
+            operation = instruction.operation
+            where = tuple(qubits[q] for q in instruction.qubits)
+            axes = tuple(axis[q] for q in where)
+            name = operation.name
+            label = operation.label if name == "id" and operation.label else name
+            after = noise.transfer(label, where)
+            if name == "measure":
+                reads[clbits[instruction.clbits[0]]] = where[0]
+            elif name in TURNING:
+                angle = operation.params[0]
+                angles = values[angle] if isinstance(angle, Parameter) else np.asarray([float(angle)])
+                small.turned = small.turned or len(angles) > 1
+                small.steps.append((axes, name, angles))
+            elif name != "id":
+                matrix = _gate(name, tuple(float(value) for value in operation.params))
+                small.steps.append((axes, matrix if after is None else after @ matrix, None))
+                continue
+            if after is not None:
+                small.steps.append((axes, after, None))
+        for clbit, qubit in reads.items():
+            self.clbits.append(clbit)
+            small.read.append(axis[qubit])
+            small.misread.append(noise.misread(qubit))
+        return small
+
+    @property
+    def steps(self) -> int:
+        """Matrices that are applied."""
+        return sum(len(small.steps) for small in self._small)
+
+    def sample(self, first: int, last: int, shots: int, rng: np.random.Generator) -> NDArray[np.uint8]:
+        """Bits of so many shots of the rows ``[first, last)``, in the order of `clbits`.
+
+        Returns:
+            Shape ``(last - first, shots, len(clbits))``.
+        """
+        if self._cdfs is None:
+            self._cdfs = [np.cumsum(_probabilities(small), axis=1) for small in self._small]
+        bits = np.empty((last - first, shots, len(self.clbits)), dtype=np.uint8)
+        at = 0
+        for small, whole in zip(self._small, self._cdfs, strict=True):
+            cdf = whole[first:last] if len(whole) > 1 else whole
+            for column in range(len(small.read)):
+                bits[:, :, at + column] = 0
+            step = max(1, _BLOCK // max(1, shots))
+            for start in range(0, last - first, step):
+                stop = min(last - first, start + step)
+                drawn = rng.random((stop - start, shots))
+                here = cdf[start:stop] if len(cdf) > 1 else cdf
+                index = np.zeros(drawn.shape, dtype=np.uint8)
+                for outcome in range(here.shape[1] - 1):
+                    index += drawn >= here[:, outcome, None]
+                for column in range(len(small.read)):
+                    bits[start:stop, :, at + column] = (index >> column) & 1
+            at += len(small.read)
+        return bits
+
+
+def _probabilities(small: _Small) -> Real:
+    """Probabilities of what is read, shape ``(rows, 2 ** reads)``, first read bit lowest."""
+    ground: Real = np.asarray([1.0, 0.0, 0.0, 1.0])
+    state = ground
+    for _ in range(small.width - 1):
+        state = np.multiply.outer(state, ground)
+    state = state[None]
+    for axes, what, angles in small.steps:
+        if angles is None:
+            state = _apply(state, axes, what)
+            continue
+        even, cosine, sine = _turn(what)
+        shape = (-1, *[1] * small.width)
+        state = (
+            _apply(state, axes, even)
+            + np.cos(angles).reshape(shape) * _apply(state, axes, cosine)
+            + np.sin(angles).reshape(shape) * _apply(state, axes, sine)
+        )
+    unread = [axis for axis in range(small.width) if axis not in small.read]
+    index: list[Any] = [0 if axis in unread else slice(None, None, 3) for axis in range(small.width)]
+    index.insert(0, slice(None))
+    state = state[tuple(index)]
+    kept = [axis for axis in range(small.width) if axis not in unread]
+    halves = np.asarray([[0.5, 0.5], [0.5, -0.5]])
+    for number, axis in enumerate(kept):
+        misread = small.misread[small.read.index(axis)]
+        mix = halves if misread is None else misread.T @ halves
+        state = np.moveaxis(np.moveaxis(state, number + 1, -1) @ mix.T, -1, number + 1)
+    order = [kept.index(axis) + 1 for axis in reversed(small.read)]
+    found = np.clip(np.transpose(state, (0, *order)).reshape(len(state), -1), 0.0, None)
+    return np.asarray(found / found.sum(axis=1, keepdims=True))
+
+
+def _apply(state: Real, axes: tuple[int, ...], matrix: Real) -> Real:
+    """A matrix on some axes of a state; its own axes are in the order of the instruction's qubits."""
+    where = [axis + 1 for axis in reversed(axes)]
+    ends = list(range(-len(axes), 0))
+    moved = np.moveaxis(state, where, ends)
+    done = (moved.reshape(*moved.shape[: -len(axes)], -1) @ matrix.T).reshape(moved.shape)
+    return np.moveaxis(done, ends, where)
