@@ -188,6 +188,8 @@ class QpuSettings(Section):
     """Cadence of calibrations; unset means never by itself."""
     calibration_seconds: float = Field(5.0, ge=0)
     """How long a calibration takes."""
+    health_interval_seconds: float = Field(30.0, ge=0.1, le=86_400)
+    """How often the QPU is asked whether it is well; one that isn't is paused until it is."""
     drift: float = Field(0.0, ge=0, le=10)
     """Share by which an emulator's figures drift within a day of a calibration; 0 turns it off."""
 
@@ -206,6 +208,13 @@ DEFAULT_PLANS: dict[str, PlanSettings] = {
     "premium": PlanSettings(display_name="Premium", pricing_type="subscription"),
     "on-prem": PlanSettings(display_name="On-Prem", pricing_type="subscription", contract=True),
 }  # fmt: skip
+
+
+class AccountSettings(Section):
+    """``[accounts.<name>]``: an account, the upper level of fair share, which holds instances."""
+
+    allocation_seconds: float = Field(gt=0)
+    """Weight among accounts: seconds per window."""
 
 
 class RateSettings(Section):
@@ -241,6 +250,8 @@ class Centre(BaseModel):
     """Worker processes for classical work."""
     plans: dict[str, PlanSettings] = Field(default_factory=dict)
     """Plans of the site. A table named like a built-in plan changes only the figures it gives."""
+    accounts: dict[str, AccountSettings] = Field(default_factory=dict)
+    """Accounts with an allocation of their own. Others weigh as much as their instances together."""
     instances: tuple[InstanceSettings, ...] = ()
     """Instances that exist from the start, besides ``default`` and ``open`` of the first start."""
     qpus: tuple[QpuSettings, ...] = Field(

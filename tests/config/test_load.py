@@ -94,9 +94,9 @@ def test_an_instance_overrides_figures_of_its_plan(file: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("[servr]\n", 'servr: unknown key; did you mean "server"? allowed: compute, instances'),
+        ("[servr]\n", 'servr: unknown key; did you mean "server"? allowed: accounts, compute'),
         ("[server]\nprot = 1\n", 'server.prot: unknown key; did you mean "port"? allowed: cost_limit_policy'),
-        ("_env_file = 'x'\n", "_env_file: unknown key; allowed: compute"),
+        ("_env_file = 'x'\n", "_env_file: unknown key; allowed: accounts, compute"),
         ("[server]\nport = '8000'\n", "server.port: input should be a valid integer (not '8000')"),
         ("[server]\nport = true\n", "server.port: input should be a valid integer (not True)"),
         ("[server]\nport = 70000\n", "server.port: input should be less than or equal to 65535 (not 70000)"),

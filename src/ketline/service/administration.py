@@ -108,7 +108,7 @@ class Administration:
     def instances(self) -> Sequence[InstanceView]:
         """All instances with their usage."""
         now = time.time()
-        known = Instances(self._settings.all_plans(), self._settings.server)
+        known = Instances(self._settings)
         for row in self._store.read_now(queries.instances):
             instance = Instance.from_row(row)
             known.add(instance)

@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 import sqlalchemy as sa
 
-from ketline.config import PLAN_FIGURES, InstanceSettings, PlanSettings, ServerSettings
+from ketline.config import PLAN_FIGURES, InstanceSettings, PlanSettings, Settings
 from ketline.core.model import InstanceSpec
 from ketline.service import ids
 from ketline.service.clock import as_datetime
@@ -88,9 +88,10 @@ def overrides_of(settings: InstanceSettings) -> dict[str, Any]:
 class Instances:
     """All instances, by id and by CRN."""
 
-    def __init__(self, plans: dict[str, PlanSettings], server: ServerSettings) -> None:
-        self._plans = plans
-        self._server = server
+    def __init__(self, settings: Settings) -> None:
+        self._plans = settings.all_plans()
+        self._server = settings.server
+        self._accounts = settings.accounts
         self._by_id: dict[str, Instance] = {}
         self._by_crn: dict[str, Instance] = {}
 
@@ -128,10 +129,12 @@ class Instances:
         """What the scheduler needs to know."""
         stops = self.figure(instance, "limit_stops_running")
         qpus = instance.overrides.get("qpus")
+        account = self._accounts.get(instance.account_id)
         return InstanceSpec(
             instance_id=instance.instance_id,
             plan=instance.plan,
             account_id=instance.account_id,
+            account_allocation_seconds=None if account is None else account.allocation_seconds,
             limit_stops_running=stops and self._server.cost_limit_policy == "stop",
             window_seconds=self.window_seconds(instance),
             open_session_as_jobs=self._server.open_session_policy == "job-mode",

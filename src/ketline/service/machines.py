@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+_UNWELL = "the health check failed"
+
 
 class Machines:
     """One process a QPU. Hears what becomes of jobs there and tells the core."""
@@ -107,6 +109,20 @@ class Machines:
             backend.mode, backend.message = QpuMode.OFFLINE, message
         _log.warning("QPU %s is %s%s", qpu_id, backend.mode.value, f": {message}" if message else "")
         self._engine.feed(QpuModeChanged(qpu_id, backend.mode, backend.message))
+
+    def well(self, qpu_id: str, well: bool, message: str) -> None:
+        """A QPU that isn't well is paused by itself until it is again (``modes.md`` 5.5)."""
+        backend = self._backends[qpu_id]
+        if well and backend.mode is QpuMode.PAUSED and backend.message.startswith(_UNWELL):
+            backend.mode, backend.message = QpuMode.ONLINE, ""
+        elif not well and backend.mode is QpuMode.ONLINE:
+            backend.mode, backend.message = QpuMode.PAUSED, f"{_UNWELL}: {message}"
+        else:
+            return
+        _log.warning("QPU %s is %s%s", qpu_id, backend.mode.value, "" if well else f": {message}")
+        self._engine.feed(QpuModeChanged(qpu_id, backend.mode, backend.message))
+        now = self._engine.clock.now()
+        self._engine.write_qpu_mode(qpu_id, backend.mode.value, backend.message, now)
 
     def calibrated(self, qpu_id: str, ok: bool, message: str) -> None:
         """A calibration ended: its device is the published one from now on."""

@@ -40,6 +40,9 @@ class Listener(Protocol):
     def fit(self, qpu_id: str, fit: bool, message: str) -> None:
         """The QPU's process can take work, or can't."""
 
+    def well(self, qpu_id: str, well: bool, message: str) -> None:
+        """The machine itself says whether it is well."""
+
 
 @dataclass(slots=True)
 class _Current:
@@ -68,6 +71,7 @@ class QpuHost:
         self._retry: asyncio.TimerHandle | None = None
         self._closing = False
         self._keys = 0
+        self._check: asyncio.TimerHandle | None = None
         self.starts = 0
         self._child = self._spawn()
 
@@ -129,9 +133,21 @@ class QpuHost:
             {"do": "calibrate", "key": self._calibration, "device": str(self._calibration_target)}
         )
 
+    def _check_soon(self) -> None:
+        if self._check is not None:
+            self._check.cancel()
+        self._check = self._loop.call_later(self._settings.health_interval_seconds, self._check_health)
+
+    def _check_health(self) -> None:
+        self._check = None
+        if self._ready:
+            self._child.send({"do": "health", "key": "check"})
+
     async def close(self) -> None:
         """End the process."""
         self._closing = True
+        if self._check is not None:
+            self._check.cancel()
         if self._retry is not None:
             self._retry.cancel()
         self._finish()
@@ -144,9 +160,13 @@ class QpuHost:
                 self._ready, self._unfit = True, ""
                 self._retry_seconds = _FIRST_RETRY_SECONDS
                 self._listener.fit(self._settings.name, True, "")
+                self._check_soon()
                 self._send_run()
                 if self._calibration is not None:
                     self._send_calibration()
+            case "health":
+                self._listener.well(self._settings.name, bool(message["ok"]), str(message["message"]))
+                self._check_soon()
             case "unfit":
                 self._unfit = str(message["message"])
             case "calibrated" if message["key"] == self._calibration:

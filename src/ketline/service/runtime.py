@@ -253,7 +253,7 @@ async def start(
         _clear(data.scratch)
         board = Board()
         engine = Engine(Scheduler(), clock, store.writer, board)
-        known_instances = Instances(settings.all_plans(), settings.server)
+        known_instances = Instances(settings)
         workers = settings.compute.workers or min(8, max(2, os.cpu_count() or 1))
         pool = Pool(worker_tasks, workers=workers, memory_bytes=settings.compute.memory_bytes)
         work = Work(engine, pool, files, backends, known_instances, settings.compute, data.scratch)
