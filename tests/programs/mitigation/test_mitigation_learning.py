@@ -17,11 +17,13 @@ from ketline.programs.mitigation.layers import (
 from ketline.programs.mitigation.learning import (
     LearningOptions,
     LearningPlan,
+    fitted,
     learned,
     plan_learning,
 )
 from ketline.programs.mitigation.twirling import twirl
 from ketline.units.errors import JobError
+from ketline.units.work import ItemOutcome
 
 TARGET = FakeFez().target
 PAIR = Layer((("cz", (2, 3)),), (2, 3))
@@ -39,7 +41,8 @@ def _noise() -> NoiseModel:
 def test_learned_noise_is_the_noise_that_is_there():
     items, plan = plan_learning([PAIR], TARGET, LearningOptions(), np.random.default_rng(1))
     plan = LearningPlan.from_tree(state.unpack(state.pack(plan.to_tree())))
-    (noise,) = learned(plan, aer_qpu.run(items, _noise()))
+    outcomes = aer_qpu.run(items, _noise())
+    (noise,) = learned(plan, outcomes)
     assert noise.layer == PAIR
     assert noise.error is not None
     assert (noise.error.rates >= 0).all()
@@ -59,6 +62,28 @@ def test_learned_noise_is_the_noise_that_is_there():
         worst = max(worst, abs(pair[0] - pair[1]))
     assert worst < 0.0025
     assert applied.rates.sum() == pytest.approx(noise.error.rates.sum(), rel=0.08)
+    (again,) = fitted(plan.protocols[0], outcomes, resamples=20)
+    assert again.error == noise.error
+    # ZZ is its own partner, so its rate is known by itself.
+    (zz,) = [i for i, term in enumerate(again.error.to_sparse_list()) if term[0] == "ZZ"]
+    assert 0 < again.rates_std[zz] < 0.001
+    assert abs(again.error.rates[zz] - RATES["ZZ"]) < 5 * again.rates_std[zz]
+
+
+def test_a_signal_that_is_gone_is_the_jobs_own_trouble():
+    items, plan = plan_learning([PAIR], TARGET, LearningOptions(1, 4, 8, (0, 30)), np.random.default_rng(1))
+    rng = np.random.default_rng(0)
+    outcomes = [
+        ItemOutcome(bits={"meas0": rng.integers(0, 4, (len(item.parameter_values), 4, 1), dtype=np.uint8)})
+        for item in items
+    ]
+    with pytest.raises(JobError, match="layer_pair_depths"):
+        learned(plan, outcomes)
+    # A dry run has nothing else to go by, and goes on.
+    (noise,) = learned(plan, None)
+    assert noise.error is not None
+    assert len(noise.error.rates) == 15
+    assert noise.error.rates.max() < 1e-9
 
 
 def test_without_noise_nothing_is_learned():

@@ -113,8 +113,11 @@ def plan_learning(
     return items, LearningPlan(list(layers), protocols)
 
 
-def learned(plan: LearningPlan, outcomes: Sequence[ItemOutcome]) -> list[LayerNoise]:
-    """The noise of every layer, in the order in which they were given; None for those not learned."""
+def learned(plan: LearningPlan, outcomes: Sequence[ItemOutcome] | None) -> list[LayerNoise]:
+    """The noise of every layer, in the order in which they were given; None for those not learned.
+
+    Without outcomes, as in a dry run whose data mean nothing, it is what a perfect device would have shown.
+    """
     noises = []
     for index, layer in enumerate(plan.layers):
         error = None
@@ -176,35 +179,74 @@ def plan_protocol(
 
 
 def fitted(
-    plan: ProtocolPlan, outcomes: Sequence[ItemOutcome], raw_data_stage: Any = None
+    plan: ProtocolPlan,
+    outcomes: Sequence[ItemOutcome] | None,
+    raw_data_stage: Any = None,
+    resamples: int = 0,
 ) -> list[LearnedMap]:
     """Fit a protocol's model; one map for each of its instructions.
 
     Args:
         plan: The protocol.
-        outcomes: Those of all items of the unit, of which the protocol's start at ``plan.first_item``.
+        outcomes: Those of all items of the unit, of which the protocol's start at ``plan.first_item``; None
+            for what a perfect device would have shown.
         raw_data_stage: A stage of `qiskit_noise_learning.analysis` that picks shots before the fit.
+        resamples: How often to fit again with fidelities drawn within their errors, for the standard errors
+            of the rates; without, those are 0.
+
+    Raises:
+        JobError: too little is left of the signal to fit anything.
     """
     from qiskit_noise_learning.protocols import process_vanilla_result
 
-    result = program_result(plan, outcomes)
-    maps, names, fit = process_vanilla_result(result, raw_data_stage)
-    dataset = fit.model_data.dataset
+    try:
+        maps, names, fit = process_vanilla_result(program_result(plan, outcomes), raw_data_stage)
+        rates = [_rates_again(fit, seed) for seed in range(resamples)]
+    except ValueError as error:
+        raise rejected(
+            "layer_pair_depths",
+            f"the noise can't be fitted to what was measured: {error}",
+            "Use smaller depths, or more randomizations and shots.",
+        ) from None
+    spread = np.std(rates, axis=0, ddof=1) if len(rates) > 1 else np.zeros(len(_indices(fit)))
     errors: dict[str, list[float]] = {}
-    spread = np.sqrt(np.maximum(np.diag(dataset["covariance"].data), 0.0))
-    for index, error in zip(dataset["parameter_index"].data, spread, strict=True):
-        errors.setdefault(index.gate_name, []).append(float(error))
+    for index, deviation in zip(_indices(fit), spread, strict=True):
+        errors.setdefault(index.gate_name, []).append(float(deviation))
     return [LearnedMap(one, np.array(errors[name])) for one, name in zip(maps, names, strict=True)]
 
 
-def program_result(plan: ProtocolPlan, outcomes: Sequence[ItemOutcome]) -> QuantumProgramResult:
-    """The outcomes of a protocol as its analysis takes them."""
+def _indices(fit: Any) -> Any:
+    return fit.model_data.dataset["parameter_index"].data
+
+
+def _rates_again(fit: Any, seed: int) -> NDArray[np.float64]:
+    """The rates that the same fit gives for fidelities as another run might have found them."""
+    from qiskit_noise_learning.analysis import LegacySolve
+    from qiskit_noise_learning.data import AggregatedObservableData
+
+    seen = fit.aggregated_observable_data.dataset
+    scatter = np.random.default_rng(seed).normal(0.0, np.nan_to_num(seen["estimate_std"].data))
+    drawn = np.maximum(seen["estimate_values"].data + scatter, 1e-6)
+    again = fit.copy()
+    again[AggregatedObservableData] = AggregatedObservableData(
+        seen.assign(estimate_values=("observable", drawn))
+    )
+    solved = LegacySolve().run(again)
+    rates: NDArray[np.float64] = solved.model_data.dataset["parameter_values"].data
+    return rates
+
+
+def program_result(plan: ProtocolPlan, outcomes: Sequence[ItemOutcome] | None) -> QuantumProgramResult:
+    """The outcomes of a protocol as its analysis takes them; without any, one perfect shot of each set."""
     results = []
     for offset, kept in enumerate(plan.items):
-        outcome = outcomes[plan.first_item + offset]
         arrays = dict(kept["arrays"])
         for name, size in kept["sizes"].items():
-            packed = outcome.bits[name]
+            if outcomes is None:
+                # Every circuit ends in |0...0>, but for the flips that are to be undone.
+                arrays[name] = arrays[f"measurement_flips.{name}"]
+                continue
+            packed = outcomes[plan.first_item + offset].bits[name]
             bits = np.unpackbits(packed[..., ::-1], axis=-1, count=size, bitorder="little").view(np.bool_)
             arrays[name] = bits.reshape(*kept["shape"], *bits.shape[1:])
         results.append(QuantumProgramItemResult(arrays))
