@@ -112,6 +112,42 @@ def test_boxes_of_gates_and_measurements() -> None:
     assert (result.data[1]._rates_std < 0.02).all()
 
 
+def test_checks_leave_out_shots_in_which_a_qubit_did_not_flip() -> None:
+    """Readout errors make a check fail: of two measurements with one error rate p, both or none must err."""
+    error = 0.06
+    model = NoiseModel()
+    model.add_all_qubit_readout_error(ReadoutError([[1 - error, error], [error, 1 - error]]))
+    circuit = QuantumCircuit(156, 2)
+    with circuit.box([Twirl()]):
+        circuit.cz(0, 1)
+    with circuit.box([Twirl()]):
+        circuit.measure([0, 1], [0, 1])
+    post = {"enable": True, "x_pulse_type": "rx", "strategy": "node"}
+    options = {**OPTIONS, "num_randomizations": 8, "bit_flip_checks": {"post_circuit": post}}
+    _, raw = posted(
+        lambda machine: NoiseLearnerV3(machine, options=options),
+        lambda learner: learner.run(list(circuit.data)),
+        "fez",
+    )
+    body = work("noise-learner", raw, context("fez"), noise=model)
+    gates, readout = json.loads(body)["data"]
+    success = 1 - 2 * error * (1 - error)
+    shots = 8 * 64
+    spread = 5 * np.sqrt(success * (1 - success) / shots)
+    rates = readout["metadata"]["post_selection"]["success_rates"]
+    assert set(rates) >= {"0", "1"}
+    assert all(abs(rate - success) < spread for qubit, rate in rates.items() if qubit in "01")
+    kept = readout["metadata"]["post_selection"]["fraction_kept"]
+    assert kept < min(rates.values())
+    for depth in ("0", "2", "6"):
+        assert 0.5 < gates["metadata"]["post_selection"]["fraction_kept"][depth] < 0.9
+        assert set(gates["metadata"]["post_selection"]["success_rates"][depth]) >= {"0", "1"}
+    # An error that a kept shot may still have: both measurements erred.
+    _, readout_map = NoiseLearnerV3ResultDecoder.decode(body.decode()).to_pauli_lindblad_maps()
+    left = error**2 / (error**2 + (1 - error) ** 2)
+    assert abs((1 - fidelity(readout_map, "IZ")) / 2 - left) < 5 * np.sqrt(left / (shots * kept)) < error
+
+
 @pytest.mark.parametrize("version", ["v0.1", "v0.2"])
 def test_older_versions_are_answered_in_kind(version: str) -> None:
     _, raw = posted(
@@ -151,7 +187,7 @@ def test_through_the_executor() -> None:
     [
         (lambda tree: tree.update(schema_version="v9"), "v9"),
         (lambda tree: tree["options"].update(speed=1), r"options\.speed"),
-        (lambda tree: tree["options"]["post_selection"].update(enable=True), "post_selection"),
+        (lambda tree: tree["options"]["post_selection"].update(enable=True), "post_selection.*xslow"),
         (lambda tree: tree["options"].update(layer_pair_depths=[1]), "layer_pair_depths"),
         (lambda tree: tree["options"].update(num_randomizations=0), "num_randomizations"),
         (lambda tree: tree["options"].update(rep_delay=5.0), "rep_delay"),

@@ -10,13 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import orjson
+from numpy.typing import NDArray
 
 from ketline.programs import state as states
 from ketline.programs.base import Prepared, Result
 from ketline.programs.check import check_isa, check_rep_delay, survey
-from ketline.programs.failures import bad_option, rejected, unreadable
+from ketline.programs.failures import rejected, unreadable
+from ketline.programs.flip_checks import Checks, kept_shots, read_checks
+from ketline.programs.items import bits_of, registers
 from ketline.programs.mitigation.learning import LearningOptions, ProtocolPlan, fitted, plan_protocol
-from ketline.programs.mitigation.trex import ReadoutPlan, prepare_readout, read
+from ketline.programs.mitigation.trex import ReadoutPlan, prepare_readout
 from ketline.programs.mitigation.twirling import Sizes
 from ketline.programs.options import validated
 from ketline.programs.rounds import Execution, unit_of
@@ -33,6 +36,9 @@ if TYPE_CHECKING:
 
 _VERSIONS = {"v0.1": 16, "v0.2": 17, "v0.3": 17}
 """The newest QPY of each version of the schema."""
+
+_RESAMPLES = 20
+"""Fits from which the standard errors of rates are told."""
 
 
 class BoxLearner:
@@ -57,41 +63,37 @@ class BoxLearner:
             f"ibm_quantum_schemas.noise_learner_v3.version_{version[1:].replace('.', '_')}"
         )
         options = validated(models.OptionsModel, tree.get("options") or {})
-        _refuse_checks(options)
+        checks = read_checks(options, context)
         learning = _learning(options)
         circuit = _read(tree.get("instructions"), version, context)
         rng = np.random.default_rng()
         items: list[WorkItem] = []
         boxes = []
         for number, instruction in enumerate(circuit.data):
-            boxes.append(_plan_box(instruction, f"instructions[{number}]", learning, context, rng, items))
+            field = f"instructions[{number}]"
+            boxes.append(_plan_box(instruction, field, learning, checks, context, rng, items))
         execution = Execution(
             init_qubits=getattr(options, "init_qubits", True),
             rep_delay_seconds=check_rep_delay(getattr(options, "rep_delay", None), context, "rep_delay"),
         )
-        state = {"version": version, "depths": list(learning.layer_pair_depths), "boxes": boxes}
+        coupling = context.device.target.build_coupling_map() if checks else None
+        state = {
+            "version": version,
+            "depths": list(learning.layer_pair_depths),
+            "boxes": boxes,
+            "checks": checks.to_tree(),
+            "neighbours": [] if coupling is None else [list(pair) for pair in coupling.get_edges()],
+        }
         return Prepared(unit_of(items, execution, context), states.pack(state))
 
-    def finalize(self, kept: dict[str, Any], outcome: Outcome) -> Result:
+    def finalize(self, kept: dict[str, Any], outcome: Outcome, context: ProgramContext) -> Result:
         """Fit every box and write its generators and rates."""
+        seen = None if context.mock else outcome
         data = [
-            _trex(box, outcome, kept) if box["protocol"] == "trex" else _lindblad(box, outcome, kept)
+            _trex(box, outcome, kept) if box["protocol"] == "trex" else _lindblad(box, seen, kept)
             for box in kept["boxes"]
         ]
         return Result(orjson.dumps({"schema_version": kept["version"], "data": data}))
-
-
-def _refuse_checks(options: Any) -> None:
-    """Checks by pulses that the emulated devices don't have."""
-    checks = getattr(options, "bit_flip_checks", None)
-    asked = {
-        "post_selection": options.post_selection.enable if hasattr(options, "post_selection") else False,
-        "bit_flip_checks.pre_circuit": checks is not None and checks.pre_circuit.enable,
-        "bit_flip_checks.post_circuit": checks is not None and checks.post_circuit.enable,
-    }
-    for name, enabled in asked.items():
-        if enabled:
-            raise bad_option(f"{name}.enable", "checks of bit flips aren't supported.", "Turn it off.")
 
 
 def _learning(options: Any) -> LearningOptions:
@@ -118,6 +120,7 @@ def _plan_box(
     instruction: CircuitInstruction,
     field: str,
     learning: LearningOptions,
+    checks: Checks,
     context: ProgramContext,
     rng: np.random.Generator,
     items: list[WorkItem],
@@ -148,14 +151,36 @@ def _plan_box(
             Sizes(learning.num_randomizations, learning.shots_per_randomization),
             rng,
         )
+        if checks:
+            item.circuit = _checked(item.circuit, checks, context, field)
+            box["registers"] = registers(item.circuit)
+            box["register_qubits"] = _measured(item.circuit)
         box |= {"item": len(items), "plan": plan.to_tree()}
         items.append(item)
         return box
-    protocol_plan, own = plan_protocol([instruction], context.device.target, learning, rng)
+    manager = checks.pass_manager(context)
+    protocol_plan, own = plan_protocol([instruction], context.device.target, learning, rng, manager)
     box |= {"item": len(items), "description": protocol_plan.description, "items": protocol_plan.items}
     box["protocol"] = "lindblad"
     items.extend(own)
     return box
+
+
+def _checked(circuit: QuantumCircuit, checks: Checks, context: ProgramContext, field: str) -> QuantumCircuit:
+    manager = checks.pass_manager(context)
+    assert manager is not None
+    made: QuantumCircuit = guarded(lambda: manager.run(circuit), field, "a box that can be checked")
+    return made
+
+
+def _measured(circuit: QuantumCircuit) -> dict[str, list[int]]:
+    """The qubit that each register's bits were measured on."""
+    found = {register.name: [0] * register.size for register in circuit.cregs}
+    for instruction in circuit.data:
+        if instruction.name == "measure":
+            for register, place in circuit.find_bit(instruction.clbits[0]).registers:
+                found[register.name][place] = circuit.find_bit(instruction.qubits[0]).index
+    return found
 
 
 def _placed(body: QuantumCircuit, qubits: list[int], context: ProgramContext) -> QuantumCircuit:
@@ -168,35 +193,87 @@ def _placed(body: QuantumCircuit, qubits: list[int], context: ProgramContext) ->
     return placed
 
 
-def _lindblad(box: dict[str, Any], outcome: Outcome, kept: dict[str, Any]) -> dict[str, Any]:
+def _lindblad(box: dict[str, Any], outcome: Outcome | None, kept: dict[str, Any]) -> dict[str, Any]:
     plan = ProtocolPlan(box["item"], box["description"], box["items"])
-    (found,) = fitted(plan, outcome.items)
+    checks = Checks.from_tree(kept["checks"])
+    (found,) = fitted(plan, outcome.items, checks.stage() if checks else None)
     places = [box["qubits"].index(qubit) for qubit in sorted(box["qubits"])]
     generators = [
         [[letters, [places[i] for i in indices]]] for letters, indices, _ in found.error.to_sparse_list()
     ]
-    selection: dict[str, Any] = {"fraction_kept": {str(depth): 1.0 for depth in kept["depths"]}}
+    fractions = {str(depth): 1.0 for depth in kept["depths"]}
+    rates: dict[str, dict[str, float]] = {str(depth): {} for depth in kept["depths"]}
+    if checks:
+        _selection_by_depth(plan, outcome, checks, kept, fractions, rates)
+    selection: dict[str, Any] = {"fraction_kept": fractions}
     if kept["version"] != "v0.1":
-        selection["success_rates"] = {str(depth): {} for depth in kept["depths"]}
+        selection["success_rates"] = rates
     return _result(box, generators, np.asarray(found.error.rates), found.rates_std, "lindblad", selection)
+
+
+def _selection_by_depth(
+    plan: ProtocolPlan,
+    outcome: Outcome,
+    checks: Checks,
+    kept: dict[str, Any],
+    fractions: dict[str, float],
+    rates: dict[str, dict[str, float]],
+) -> None:
+    """Fill in how many shots passed at each depth, and how often each qubit did as it should."""
+    description = plan.description["qiskit_noise_learning"]
+    layout, structure = description["layout"], description["sequences"]["structure"]
+    neighbours = {tuple(pair) for pair in kept["neighbours"]}
+    firsts = [0, *np.cumsum(layout["item_sequence_lengths"]).tolist()]
+    passed: dict[str, list[NDArray[np.bool_]]] = {}
+    good: dict[str, dict[str, list[NDArray[np.bool_]]]] = {}
+    bit = register = 0
+    for number, item in enumerate(plan.items):
+        names = layout["item_creg_names"][number]
+        qubits = {}
+        for name in names:
+            size = int(layout["item_clbit_lengths"][register])
+            qubits[name] = [int(q) for q in layout["item_clbit_qubit_idxs"][bit : bit + size]]
+            register, bit = register + 1, bit + size
+        depth = str(int(structure["fragment_depths"][layout["item_sequence_idxs"][firsts[number]]]))
+        flipped = checks.flipped(outcome.items[plan.first_item + number], item["sizes"], tuple(item["shape"]))
+        passed.setdefault(depth, []).append(kept_shots(flipped, qubits, neighbours).reshape(-1))
+        for _, name, did in flipped:
+            for place, qubit in enumerate(qubits[name]):
+                good.setdefault(depth, {}).setdefault(str(qubit), []).append(did[..., place].reshape(-1))
+    for depth, masks in passed.items():
+        fractions[depth] = float(np.concatenate(masks).mean())
+        rates[depth] = {qubit: float(np.concatenate(did).mean()) for qubit, did in good[depth].items()}
 
 
 def _trex(box: dict[str, Any], outcome: Outcome, kept: dict[str, Any]) -> dict[str, Any]:
     """Bit flips with probability p before a readout: a Pauli-Lindblad rate of ``-ln(1 - 2 p) / 2`` of X."""
-    readout = read(ReadoutPlan.from_tree(box["plan"]), outcome.items[box["item"]])
-    count = len(readout.qubits)
-    means = readout.factors(readout.qubits, np.eye(count, dtype=np.uint8))
-    kept_fidelity = np.clip(means.mean(axis=0), 1e-9, None)
-    shots = means.shape[0] * readout.counts.shots
-    spread = np.sqrt(np.maximum(1.0 - kept_fidelity**2, 0.0) / shots)
-    if len(means) > 1:
-        spread = means.std(axis=0, ddof=1) / np.sqrt(len(means))
-    rates = np.maximum(-np.log(kept_fidelity) / 2, 0.0)
-    generators = [[["X", [box["qubits"].index(int(qubit))]]] for qubit in readout.qubits]
-    selection: dict[str, Any] = {"fraction_kept": 1.0}
+    plan = ReadoutPlan.from_tree(box["plan"])
+    ran = outcome.items[box["item"]]
+    size, sets = len(plan.qubits), (len(plan.flips),)
+    wrong = bits_of(ran, plan.register, size, sets) ^ plan.flips[:, None, :]
+    mask = np.ones(wrong.shape[:2], np.bool_)
+    success: dict[str, float] = {}
+    checks = Checks.from_tree(kept["checks"])
+    if checks:
+        flipped = checks.flipped(ran, box["registers"], sets)
+        neighbours = {tuple(pair) for pair in kept["neighbours"]}
+        mask = kept_shots(flipped, box["register_qubits"], neighbours)
+        for _, name, did in flipped:
+            for place, qubit in enumerate(box["register_qubits"][name]):
+                success[str(qubit)] = float(did[..., place].mean())
+    shots = mask.sum(axis=1)
+    total = max(1, int(shots.sum()))
+    counts = (wrong & mask[..., None]).sum(axis=1)
+    rate = counts.sum(axis=0) / total
+    # Every randomisation is one sample of its own: whether it flips decides which error it sees.
+    spread = np.sqrt(((counts - shots[:, None] * rate) ** 2).sum(axis=0)) / total
+    fidelity = np.clip(1.0 - 2.0 * rate, 1e-9, None)
+    generators = [[["X", [box["qubits"].index(int(qubit))]]] for qubit in plan.qubits]
+    selection: dict[str, Any] = {"fraction_kept": float(mask.mean())}
     if kept["version"] != "v0.1":
-        selection["success_rates"] = {}
-    return _result(box, generators, rates, spread / (2 * kept_fidelity), "trex", selection)
+        selection["success_rates"] = success
+    rates = np.maximum(-np.log(fidelity) / 2, 0.0)
+    return _result(box, generators, rates, spread / fidelity, "trex", selection)
 
 
 def _result(
