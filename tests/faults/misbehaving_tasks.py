@@ -68,6 +68,6 @@ def prepare(args: dict[str, Any]) -> dict[str, Any]:
 
 def finalize(args: dict[str, Any]) -> dict[str, Any]:
     job_id = Path(args["folder"]).name.partition(".")[0]
-    payload = next((Path(args["folder"]).parents[1] / "files" / "payloads").rglob(job_id))
+    payload = next((Path(args["folder"]).parents[2] / "files" / "payloads").rglob(job_id))
     _misbehave(payload, "finalize")
     return tasks.finalize(args)

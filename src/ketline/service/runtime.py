@@ -7,6 +7,7 @@ import contextlib
 import dataclasses
 import logging
 import os
+import secrets
 import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -250,13 +251,13 @@ async def start(
         clock = Clock(not_before=seen_at)
         bootstrap.prepare(store, settings, data, clock.now())
         backends = backends_of_centre.load(settings.qpus, data.qpus)
-        _clear(data.scratch)
+        scratch = _fresh(data.scratch)
         board = Board()
         engine = Engine(Scheduler(), clock, store.writer, board)
         known_instances = Instances(settings)
         workers = settings.compute.workers or min(8, max(2, os.cpu_count() or 1))
         pool = Pool(worker_tasks, workers=workers, memory_bytes=settings.compute.memory_bytes)
-        work = Work(engine, pool, files, backends, known_instances, settings.compute, data.scratch)
+        work = Work(engine, pool, files, backends, known_instances, settings.compute, scratch)
         engine.performer = work
         work.machines.start()
         pool.start()
@@ -286,10 +287,12 @@ async def start(
     return runtime
 
 
-def _clear(scratch: Path) -> None:
-    if scratch.exists():
-        shutil.rmtree(scratch)
-    scratch.mkdir(parents=True)
+def _fresh(scratch: Path) -> Path:
+    """A folder for this life alone: what a killed predecessor's processes still write can't get into it."""
+    shutil.rmtree(scratch, ignore_errors=True)
+    folder = scratch / secrets.token_hex(4)
+    folder.mkdir(parents=True)
+    return folder
 
 
 def _keep_first_properties(store: Store, work: Work, backends: dict[str, Backend]) -> None:

@@ -271,6 +271,10 @@ async def _outcome(job: Job, doing: str, work: Coroutine[Any, Any, Event]) -> Ev
         details = error.details if isinstance(error, TaskFaulted) else str(error)
         _log.error("job %s: %s: %s", job.job_id, doing, details)
         failure = _failure(errors.TASK_FAILED, FailureKind.SYSTEM, doing=doing.capitalize(), why=str(error))
+    except Exception as error:  # noqa: BLE001 - a fault of ours must end the job, or it would run for ever
+        _log.exception("job %s: %s: the service failed", job.job_id, doing)
+        why = f"{type(error).__name__}: {error}"
+        failure = _failure(errors.TASK_FAILED, FailureKind.SYSTEM, doing=doing.capitalize(), why=why)
     return JobFailed(job.job_id, failure)
 
 
