@@ -219,3 +219,12 @@ def test_what_is_wrong_with_boxes_is_named(change: Any, words: str) -> None:
 def test_what_is_wrong_with_circuits_is_named(params: dict[str, Any], words: str) -> None:
     with pytest.raises(JobError, match=words):
         work("noise-learner", json.dumps(params, cls=RuntimeEncoder).encode(), context())
+
+
+def test_a_dry_run_has_the_same_form() -> None:
+    _, raw = posted(
+        lambda machine: NoiseLearnerV3(machine, options=OPTIONS),
+        lambda learner: learner.run(list(boxes().data)),
+    )
+    result = NoiseLearnerV3ResultDecoder.decode(work("noise-learner", raw, context(mock=True)).decode())
+    assert [one.num_qubits for one in result.to_pauli_lindblad_maps()] == [2, 2]

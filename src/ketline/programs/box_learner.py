@@ -41,6 +41,10 @@ _RESAMPLES = 20
 """Fits from which the standard errors of rates are told."""
 
 
+_RESAMPLES = 20
+"""Fits with drawn data, for the standard errors of rates."""
+
+
 class BoxLearner:
     """Learns boxes one by one."""
 
@@ -88,9 +92,10 @@ class BoxLearner:
 
     def finalize(self, kept: dict[str, Any], outcome: Outcome, context: ProgramContext) -> Result:
         """Fit every box and write its generators and rates."""
-        seen = None if context.mock else outcome
         data = [
-            _trex(box, outcome, kept) if box["protocol"] == "trex" else _lindblad(box, seen, kept)
+            _trex(box, outcome, kept)
+            if box["protocol"] == "trex"
+            else _lindblad(box, outcome, kept, mock=context.mock)
             for box in kept["boxes"]
         ]
         return Result(orjson.dumps({"schema_version": kept["version"], "data": data}))
@@ -193,10 +198,12 @@ def _placed(body: QuantumCircuit, qubits: list[int], context: ProgramContext) ->
     return placed
 
 
-def _lindblad(box: dict[str, Any], outcome: Outcome | None, kept: dict[str, Any]) -> dict[str, Any]:
+def _lindblad(box: dict[str, Any], outcome: Outcome, kept: dict[str, Any], *, mock: bool) -> dict[str, Any]:
+    """Rates of the box's Pauli-Lindblad model; random data of a dry run fit nothing, and aren't tried."""
     plan = ProtocolPlan(box["item"], box["description"], box["items"])
     checks = Checks.from_tree(kept["checks"])
-    (found,) = fitted(plan, outcome.items, checks.stage() if checks else None)
+    stage = checks.stage() if checks and not mock else None
+    (found,) = fitted(plan, None if mock else outcome.items, stage, resamples=_RESAMPLES)
     places = [box["qubits"].index(qubit) for qubit in sorted(box["qubits"])]
     generators = [
         [[letters, [places[i] for i in indices]]] for letters, indices, _ in found.error.to_sparse_list()
@@ -267,7 +274,7 @@ def _trex(box: dict[str, Any], outcome: Outcome, kept: dict[str, Any]) -> dict[s
     rate = counts.sum(axis=0) / total
     # Every randomisation is one sample of its own: whether it flips decides which error it sees.
     spread = np.sqrt(((counts - shots[:, None] * rate) ** 2).sum(axis=0)) / total
-    fidelity = np.clip(1.0 - 2.0 * rate, 1e-9, None)
+    fidelity = np.clip(1.0 - 2.0 * rate, 1e-3, None)
     generators = [[["X", [box["qubits"].index(int(qubit))]]] for qubit in plan.qubits]
     selection: dict[str, Any] = {"fraction_kept": float(mask.mean())}
     if kept["version"] != "v0.1":

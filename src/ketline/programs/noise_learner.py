@@ -46,8 +46,8 @@ class NoiseLearner:
         """Fit the noise and write it."""
         kept = states.unpack(state)
         if "version" in kept:
-            return BoxLearner().finalize(kept, outcome)
-        noises = learned(LearningPlan.from_tree(kept["plan"]), outcome.items)
+            return BoxLearner().finalize(kept, outcome, context)
+        noises = learned(LearningPlan.from_tree(kept["plan"]), None if context.mock else outcome.items)
         from qiskit_ibm_runtime.json import RuntimeEncoder
 
         # The client's decoder takes this object as it is; wrapped, it would refuse it.
