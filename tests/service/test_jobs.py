@@ -125,10 +125,10 @@ def test_cancelling_and_deleting(tmp_path: Path) -> None:
     async def scenario(c: Centre) -> None:
         long = bell(shots=20_000)
         first = await c.submit(backend="ket_paced", params=long)
-        second = await c.submit(backend="ket_paced", params=long)
         while (await c.runtime.job(c.me, first.job_id)).locked_at is None:
             await c.runtime.job_change(c.me, first.job_id, -1, 0.01)
             await asyncio.sleep(0.01)
+        second = await c.submit(backend="ket_paced", params=long)
         with refused(JOB_NOT_FINAL):
             await c.runtime.delete_job(c.me, first.job_id)
         assert (await c.runtime.backend(c.me, "ket_paced")).queue_length == 2
