@@ -69,8 +69,6 @@ def components(whole: Reduced) -> list[Component]:
         joined: list[Any] = list(instruction.qubits)
         if instruction.clbits or isinstance(instruction.operation, ControlFlowOp):
             joined += classical_resources(instruction)
-        elif instruction.operation.name == "store":
-            joined += [*instruction.operation.params]
         for other in joined[1:]:
             parent[root(other)] = root(joined[0])
     found: dict[int, Component] = {}
@@ -78,9 +76,11 @@ def components(whole: Reduced) -> list[Component]:
         found.setdefault(id(root(qubit)), Component()).qubits.append(place)
     measured: set[Any] = set()
     for instruction in whole.circuit.data:
-        if not instruction.qubits:
+        resources = instruction.qubits or [*classical_resources(instruction)]
+        component = found.get(id(root(resources[0]))) if resources else None
+        if component is None:
+            # Control flow without qubits, on bits that nothing is read into.
             continue
-        component = found[id(root(instruction.qubits[0]))]
         component.instructions.append(instruction)
         operation = instruction.operation
         if isinstance(operation, ControlFlowOp):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from qiskit.circuit import ControlFlowOp, Parameter, QuantumCircuit, Qubit
 from qiskit.circuit.library import IGate, RZGate
 
-from ketline.errors import INVALID_REQUEST
+from ketline.errors import INVALID_REQUEST, NOT_EMULATED
 from ketline.units.errors import JobError
 
 if TYPE_CHECKING:
@@ -30,9 +30,7 @@ _GATES = """
     id x y z h s sdg t tdg sx sxdg rx ry rz p r u u1 u2 u3 cx cy cz cp crx cry crz ch ecr swap csx rxx ryy
     rzz rzx ccx ccz cswap
 """
-_KNOWN = frozenset(
-    [*_GATES.split(), "measure", "reset", "delay", "barrier", "store", "break_loop", "continue_loop"]
-)
+_KNOWN = frozenset([*_GATES.split(), "measure", "reset", "delay", "barrier", "break_loop", "continue_loop"])
 
 
 @dataclass(slots=True)
@@ -114,6 +112,12 @@ class _Reducer:
                 self._wait(into, instruction, qubits, places, weight)
                 self._control_flow(instruction, into, qubits, places, weight)
                 continue
+            if name == "store":
+                raise JobError(
+                    NOT_EMULATED.code,
+                    "the circuit stores to a classical variable, which the emulator can't do",
+                    "Use classical bits and registers.",
+                )
             if name not in _KNOWN:
                 raise JobError(
                     INVALID_REQUEST.code,

@@ -123,6 +123,8 @@ def classical_resources(instruction: CircuitInstruction) -> set[Any]:
     """Classical bits and variables that an instruction reads or writes."""
     touched: set[Any] = set(instruction.clbits)
     operation = instruction.operation
+    if operation.name == "store":
+        touched.update(_expression_bits(operation.lvalue), _expression_bits(operation.rvalue))
     if isinstance(operation, ControlFlowOp):
         for wanted in (getattr(operation, "condition", None), getattr(operation, "target", None)):
             if wanted is None:
@@ -194,7 +196,7 @@ def schedule(
         else:
             length = durations.gate(name, places)
         touched: list[Any] = [*instruction.qubits, *classical_resources(instruction)] if (
-            instruction.clbits or inner
+            instruction.clbits or inner or not instruction.qubits
         ) else list(instruction.qubits)  # fmt: skip
         end = max((busy.get(resource, 0) for resource in touched), default=0)
         for resource in touched:

@@ -221,6 +221,8 @@ def _probabilities(small: _Small) -> Real:
 
 def _apply(state: Real, axes: tuple[int, ...], matrix: Real) -> Real:
     """A matrix on some axes of a state; its own axes are in the order of the instruction's qubits."""
+    if state.ndim == 2:
+        return np.asarray(state @ matrix.T)
     where = [axis + 1 for axis in reversed(axes)]
     ends = list(range(-len(axes), 0))
     moved = np.moveaxis(state, where, ends)
