@@ -1,11 +1,13 @@
 """Finding a member of a JSON object without decoding it."""
 
 import json
+import time
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ketline.api import members
 from ketline.api.members import MalformedJson, member_span
 
 _VALUES = st.recursive(
@@ -62,3 +64,32 @@ def test_a_value_longer_than_the_window_is_found():
     body = b'{"backend":"b", "params" : ' + inner + b' ,"tags":[]}'
     start, end = member_span(body, b"params")
     assert body[start:end] == inner
+
+
+@given(params=_VALUES, window=st.integers(3, 40), nesting=st.integers(1, 4))
+def test_the_size_of_the_window_does_not_matter(params, window, nesting):
+    body = json.dumps({"a": [[]], "params": params, "b": {"c": "]"}}).encode()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(members, "_WINDOW", window)
+        patch.setattr(members, "_NESTING", nesting)
+        start, end = member_span(body, b"params")
+    assert json.loads(body[start:end]) == params
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [b"[1.0,2.0],", b"[[[[[]]]]],", b'"a",', b'["\\"]","[", "x"],', b"[" * 200 + b"]" * 200 + b",", b"{},"],
+)
+def test_large_values_of_every_kind_are_found_quickly(piece):
+    inner = b"[" + piece * (4_000_000 // len(piece)) + b"0]"
+    body = b'{"params":' + inner + b',"tags":[]}'
+    begun = time.perf_counter()
+    start, end = member_span(body, b"params")
+    assert time.perf_counter() - begun < 4
+    assert end - start == len(inner)
+
+
+def test_brackets_without_end_are_refused():
+    for body in (b'{"params":' + b"[" * 300_000, b'{"params":' + b"[" * 300_000 + b"]" * 299_999 + b"}"):
+        with pytest.raises(MalformedJson):
+            member_span(body, b"params")

@@ -11,8 +11,14 @@ import re
 _SPACE = re.compile(rb"[ \t\r\n]*")
 _BRACKET = re.compile(rb'["{}\[\]]')
 _END_OF_SCALAR = re.compile(rb"[,}\]\s]")
+_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
+_OUTSIDE_AND_STRINGS = re.compile(rb'(?:[^"\\]++|"(?:[^"\\]++|\\.)*+")*+', re.DOTALL)
+_ONE_KIND = bytes.maketrans(b"{}", b"[]")
+_NO_BRACKETS = bytes(set(range(256)) - set(b"{}[]"))
 _WINDOW = 65_536
 """Bytes searched at a time, so that other threads get their turn in between."""
+_NESTING = 512
+"""Depth up to which the brackets of a window are weighed together."""
 
 
 class MalformedJson(ValueError):
@@ -92,24 +98,58 @@ def _after_value(body: bytes | bytearray, start: int) -> int:
 
 
 def _after_nested(body: bytes | bytearray, start: int) -> int:
+    """The byte after the bracket that closes the one at ``start``, a window at a time.
+
+    Windows that the value can't end in are only weighed: how many brackets they close of those open before,
+    and how many they leave open.
+    """
     depth = 0
     at = start
-    size = len(body)
-    while at < size:
-        token = _BRACKET.search(body, at, min(at + _WINDOW, size))
-        if token is None:
-            at = min(at + _WINDOW, size)
+    while at < len(body):
+        whole = _OUTSIDE_AND_STRINGS.match(body, at, min(at + _WINDOW, len(body)))
+        end = whole.end() if whole else at
+        if end == at:
+            if body[at : at + 1] != b'"':
+                break
+            at = _after_string(body, at)  # a string longer than the window
             continue
+        weight = _weigh(_STRING.sub(b"", body[at:end]))
+        if weight is None or weight[0] >= depth:
+            depth, at = _step(body, at, end, depth)
+            if depth == 0:
+                return at
+        else:
+            depth += weight[1] - weight[0]
+            at = end
+    raise MalformedJson(f"the value that starts at byte {start} has no end")
+
+
+def _weigh(text: bytes | bytearray) -> tuple[int, int] | None:
+    """How many brackets a text closes that it didn't open, and how many it leaves open; None if that is
+    tedious to say."""
+    brackets = bytes(text.translate(_ONE_KIND, _NO_BRACKETS))
+    for _ in range(_NESTING):
+        fewer = brackets.replace(b"[]", b"")
+        if len(fewer) == len(brackets):
+            closing = brackets.count(b"]")
+            return closing, len(brackets) - closing
+        brackets = fewer
+    return None
+
+
+def _step(body: bytes | bytearray, at: int, end: int, depth: int) -> tuple[int, int]:
+    """Go from bracket to bracket up to ``end``, or to where the depth is 0; the depth and the place there."""
+    while at < end:
+        token = _BRACKET.search(body, at, end)
+        if token is None:
+            return depth, end
         at = token.start()
         byte = body[at]
         if byte == 0x22:
             at = _after_string(body, at)
             continue
         at += 1
-        if byte in (0x7B, 0x5B):
-            depth += 1
-        else:
-            depth -= 1
-            if depth == 0:
-                return at
-    raise MalformedJson(f"the value that starts at byte {start} has no end")
+        depth += 1 if byte in (0x7B, 0x5B) else -1
+        if depth == 0:
+            break
+    return depth, at
