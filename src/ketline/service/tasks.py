@@ -19,6 +19,8 @@ from ketline.qpus.driver import DriverType, driver_type
 from ketline.units import serial
 from ketline.units.device import Device
 
+_log = logging.getLogger("ketline.job")
+
 TASKS = {
     "prepare": "ketline.service.tasks:prepare",
     "finalize": "ketline.service.tasks:finalize",
@@ -93,6 +95,8 @@ def finalize(args: dict[str, Any]) -> dict[str, Any]:
         context = _context(args)
         state = (folder / STATE).read_bytes()
         outcome = serial.read_outcome(folder / OUTCOME)
+        for approximation in outcome.approximations:
+            _log.warning("the QPU approximated: %s", approximation)
         step = _program(args["program"]).finalize(state, outcome, context)
         if isinstance(step, Prepared):
             return _keep(step, args, context)
