@@ -247,7 +247,7 @@ def test_conformal_correction_restores_the_coverage_of_intervals_that_are_too_na
 
 
 def test_the_truth_falls_inside_as_often_as_stated(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ketline.planning.forecast.MAX_REPLICAS", 16)
+    monkeypatch.setattr("ketline.planning.forecast.MAX_REPLICAS", 14)
     streams = [
         Stream(
             instance="i",
@@ -265,7 +265,7 @@ def test_the_truth_falls_inside_as_often_as_stated(monkeypatch: pytest.MonkeyPat
             finalize_seconds=Fixed(value=2),
         ),
     ]
-    trace = generate(streams, 10 * 3_600.0, 2)
+    trace = generate(streams, 9 * 3_600.0, 2)
     centre = Centre((QpuSpec("q"),), (InstanceSpec("i"), InstanceSpec("j")))
     result = backtest(centre, trace, every=8, skip=60)
     for name in ("running", "finished"):

@@ -241,6 +241,8 @@ def test_a_centre_is_read_from_ketline_toml(tmp_path: Path) -> None:
     a, b = centre.instances
     assert (a.sessions, a.limit_seconds, a.max_pending_jobs) == (False, 600, 3)
     assert (b.sessions, b.limit_seconds, b.interactive_ttl_seconds) == (True, 50, 0)
+    path.write_text('[[qpus]]\nname="ket_fez"\n[[instances]]\nname="a"\nplan="open"\nlimit_seconds="none"\n')
+    assert configured(path).instances[0].limit_seconds is None
     path.write_text('[[instances]]\nname="a"\nplan="gold"\n')
     with pytest.raises(ConfigError, match="gold"):
         configured(path)

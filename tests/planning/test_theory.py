@@ -14,9 +14,9 @@ from ketline.planning.statistics import Interval, mean_interval
 from ketline.planning.synthetic import Amount, Exponential, Fixed, Poisson, Stream, generate
 
 SERVICE = 10.0
-LOAD = 0.6
+LOAD = 0.5
 SEEDS = range(10)
-SECONDS = 60_000.0
+SECONDS = 50_000.0
 WARM_UP = 5_000.0
 
 
@@ -69,7 +69,7 @@ def test_fair_share_moves_waiting_between_classes_and_keeps_its_sum() -> None:
         results,
         lambda figures: figures.instances["poor"].waiting.mean - figures.instances["rich"].waiting.mean,
     )
-    assert gap.low > 5.0
+    assert gap.low > 2.0
 
 
 def test_strict_priority_by_fair_share_waits_as_cobhams_formula_says() -> None:

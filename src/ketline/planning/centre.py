@@ -76,44 +76,32 @@ def configured(path: Path) -> Centre:
         for qpu in settings.qpus
         if not qpu.simulator
     )
-    plans = settings.all_plans()
-    instances = tuple(_instance(item, plans) for item in settings.instances)
+    instances = tuple(_instance(item, settings) for item in settings.instances)
     if not qpus or not instances:
         raise CentreError(f"{path}: a centre needs [[qpus]] and [[instances]]")
     return Centre(qpus, instances)
 
 
-def _instance(item: config.InstanceSettings, plans: dict[str, config.PlanSettings]) -> InstanceSpec:
-    plan = plans[item.plan]
-
-    def figure(name: str) -> float | None:
-        own: float | None = getattr(item, name)
-        general: float | None = getattr(plan, name)
-        return general if own is None else own
-
+def _instance(item: config.InstanceSettings, settings: config.Settings) -> InstanceSpec:
+    figures = settings.figures_of(item)
     return InstanceSpec(
         instance_id=item.name,
         plan=item.plan,
         account_id=item.account,
-        allocation_seconds=figure("allocation_seconds"),
-        virtual_allocation_seconds=plan.virtual_allocation_seconds,
-        limit_seconds=figure("limit_seconds"),
-        limit_stops_running=plan.limit_stops_running,
-        window_seconds=None if plan.contract else plan.window_seconds,
-        sessions=plan.sessions if item.sessions is None else item.sessions,
-        max_ttl_seconds=figure("max_ttl_seconds") or plan.max_ttl_seconds,
-        interactive_ttl_seconds=_given(item.interactive_ttl_seconds, plan.interactive_ttl_seconds),
-        batch_interactive_ttl_seconds=_given(
-            item.batch_interactive_ttl_seconds, plan.batch_interactive_ttl_seconds
-        ),
-        max_execution_seconds=figure("max_execution_seconds") or plan.max_execution_seconds,
-        max_pending_jobs=plan.max_pending_jobs if item.max_pending_jobs is None else item.max_pending_jobs,
+        allocation_seconds=figures.allocation_seconds,
+        virtual_allocation_seconds=figures.virtual_allocation_seconds,
+        limit_seconds=figures.limit_seconds,
+        limit_stops_running=figures.limit_stops_running and settings.server.cost_limit_policy == "stop",
+        window_seconds=None if figures.contract else figures.window_seconds,
+        sessions=figures.sessions,
+        open_session_as_jobs=settings.server.open_session_policy == "job-mode",
+        max_ttl_seconds=figures.max_ttl_seconds,
+        interactive_ttl_seconds=figures.interactive_ttl_seconds,
+        batch_interactive_ttl_seconds=figures.batch_interactive_ttl_seconds,
+        max_execution_seconds=figures.max_execution_seconds,
+        max_pending_jobs=figures.max_pending_jobs,
         qpus=None if item.qpus is None else frozenset(item.qpus),
     )
-
-
-def _given(own: float | None, general: float) -> float:
-    return general if own is None else own
 
 
 @dataclass(frozen=True, slots=True)
