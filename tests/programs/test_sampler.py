@@ -319,6 +319,22 @@ def test_instruction_set_qubits_and_duplicates() -> None:
     assert by_hand({"pubs": [[hadamard, None, 5]]}, simulator=True)
 
 
+def test_fractional_angles_stay_where_they_are_calibrated() -> None:
+    theta = Parameter("t")
+    circuit = QuantumCircuit(2, 2)
+    circuit.rzz(theta / 2, 0, 1)
+    circuit.rx(0.3, 0)
+    circuit.measure([0, 1], [0, 1])
+    where = context("fez")
+    raw = {"pubs": [[circuit, [[0.0], [np.pi]], 5]]}
+    assert work("sampler", json.dumps(raw, cls=RuntimeEncoder).encode(), where)
+    for angle in (-0.1, 3.2):
+        raw = {"pubs": [[circuit, [[0.1], [angle]], 5]]}
+        with pytest.raises(JobError, match=r"rzz\(.*\) on qubits \(0, 1\)") as caught:
+            work("sampler", json.dumps(raw, cls=RuntimeEncoder).encode(), where)
+        assert caught.value.code == 1517
+
+
 def test_limits_are_checked_before_anything_runs() -> None:
     angles = np.zeros((4, 3))
     for limits, words in (

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ketline.programs.failures import bad_option, beyond_limit, not_isa, rejected
 
 if TYPE_CHECKING:
@@ -131,8 +134,33 @@ def check_isa(found: Survey, context: ProgramContext, field: str) -> None:
         if name not in _CONTROL and not target.instruction_supported(name, qubits):
             raise not_isa(name, qubits)
     for angle, qubits in found.rzz_angles:
-        if not -1e-9 <= angle <= math.pi / 2 + 1e-9:
+        if not _in_range(angle):
             raise not_isa(f"rzz({angle:g})", qubits)
+
+
+def check_rzz(circuit: QuantumCircuit, values: NDArray[np.float64], context: ProgramContext) -> None:
+    """Refuse rzz angles that come from parameters and leave 0 to pi/2, for which alone it is calibrated.
+
+    ``values`` are the circuit's parameter sets, columns in the order of ``circuit.parameters``.
+    """
+    if context.simulator or "rzz" not in circuit.count_ops():
+        return
+    columns = {parameter: column for column, parameter in enumerate(circuit.parameters)}
+    for instruction in circuit.data:
+        if instruction.name != "rzz" or isinstance(instruction.params[0], (int, float)):
+            continue
+        expression = instruction.params[0]
+        own = [parameter for parameter in expression.parameters if parameter in columns]
+        rows = np.unique(values[:, [columns[parameter] for parameter in own]], axis=0)
+        for row in rows:
+            angle = float(expression.bind(dict(zip(own, row.tolist(), strict=True))))
+            if not _in_range(angle):
+                qubits = tuple(circuit.find_bit(qubit).index for qubit in instruction.qubits)
+                raise not_isa(f"rzz({angle:g})", qubits)
+
+
+def _in_range(angle: float) -> bool:
+    return -1e-9 <= angle <= math.pi / 2 + 1e-9
 
 
 def check_executions(executions: int, context: ProgramContext) -> None:

@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ketline.programs.check import check_executions, check_isa, check_limits, check_result_size, survey
+from ketline.programs.check import (
+    check_executions,
+    check_isa,
+    check_limits,
+    check_result_size,
+    check_rzz,
+    survey,
+)
 from ketline.programs.items import Item, expand, registers
 from ketline.units.work import WorkItem, WorkUnit
 
@@ -82,6 +89,8 @@ def unit_of(items: list[WorkItem], execution: Execution, context: ProgramContext
 
 
 def _unit(items: list[WorkItem], execution: Execution, context: ProgramContext) -> WorkUnit:
+    for item in items:
+        check_rzz(item.circuit, item.parameter_values, context)
     return WorkUnit(
         items=items,
         meas_level=execution.meas_level,
