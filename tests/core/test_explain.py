@@ -20,10 +20,12 @@ def why(c: VirtualCentre, job_id: str) -> Why:
     return explain(c, job_id).reason.why
 
 
-def test_positions_are_the_order_in_which_jobs_start() -> None:
+@pytest.mark.parametrize("accounts", ["one", "one each"])
+def test_positions_are_the_order_in_which_jobs_start(accounts: str) -> None:
     c = a_centre(lanes=1)
     for name, allocation in (("x", 1_000), ("y", 3_000), ("z", 2_000)):
-        c.instance(name, allocation_seconds=allocation, account_id=f"account of {name}")
+        account = "shared" if accounts == "one" else f"account of {name}"
+        c.instance(name, allocation_seconds=allocation, account_id=account)
     c.submit("blocker", prep=0, run=1)
     for index in range(12):
         for name in "xyz":
@@ -32,6 +34,7 @@ def test_positions_are_the_order_in_which_jobs_start() -> None:
     assert len(promised) == c.scheduler.queue_length("q") == 36
     assert [explain(c, name).position for name in promised] == list(range(1, 37))
     assert explain(c, "y3").position_own == 4
+    assert 11 <= sum(name.startswith("y") for name in promised[:22]) <= 12
     c.checking = False
     c.drain()
     assert c.started == ["blocker", *promised]

@@ -177,6 +177,18 @@ def test_an_active_session_counts_on_other_qpus_while_it_goes_on() -> None:
     assert c.started.index("y0") < c.started.index("x1")
 
 
+def test_a_session_counts_its_estimate_or_its_length_whichever_is_more_and_once() -> None:
+    c = two_instances()
+    c.open("s", instance="x")
+    c.submit("s1", to="s", instance="x", prep=0, run=500, estimate=100)
+    assert c.scheduler.usage("x").ratio == pytest.approx(0.1)
+    assert c.scheduler.usage("x", 60.0).ratio == pytest.approx(0.1)
+    assert c.scheduler.usage("x", 300.0).ratio == pytest.approx(0.3)
+    c.until(520)
+    c.close("s")
+    assert c.scheduler.usage("x").ratio == pytest.approx(0.52)
+
+
 def test_a_workload_that_rules_keep_out_keeps_its_place() -> None:
     c = a_centre(lanes=1)
     c.batch("active")

@@ -202,6 +202,45 @@ def test_a_late_answer_for_a_settled_job_changes_nothing() -> None:
     assert c.bills == []
 
 
+def test_a_job_that_reports_more_than_its_limit_ran_too_long() -> None:
+    c = a_centre()
+    job = c.submit("j", prep=0, run=100, cost=10)
+    c.until(5)
+    c.send(events.JobReleased("j", 10.5))
+    assert (job.status, c.code("j"), job.billed_seconds) == (JobStatus.CANCELLED, codes.RAN_TOO_LONG, 10.5)
+
+
+def test_a_release_at_the_very_limit_settles_once_and_orders_nothing() -> None:
+    c = a_centre()
+    c.submit("j", prep=0, run=100, cost=10)
+    c.until(5)
+    c.t = 10.0
+    doings = c.scheduler.handle(events.JobReleased("j", 10.0), 10.0)
+    of_job = [doing for doing in doings if not isinstance(doing, actions.SetTimer | actions.Bill)]
+    assert [type(doing) for doing in of_job] == [actions.Settle]
+
+
+def test_a_job_that_fails_while_it_is_being_cancelled_ends_cancelled() -> None:
+    c = a_centre(job_overhead_seconds=2.0)
+    job = c.submit("j", prep=0, run=5, fails=SYSTEM_ERROR)
+    c.until(3)
+    c.scheduler.handle(events.JobCancelRequested("j"), 3)
+    c.until(10)
+    assert (job.status, c.code("j"), job.billed_seconds) == (JobStatus.CANCELLED, codes.JOB_CANCELLED, 7)
+
+
+def test_a_lock_that_is_told_twice_counts_once() -> None:
+    c = a_centre()
+    job = c.submit("j", prep=0, run=10)
+    c.until(5)
+    c.send(events.JobLocked("j"))
+    c.until(8)
+    assert job.locked_at == 0
+    assert c.scheduler.usage("i", 8.0).used_seconds == 8
+    c.drain()
+    assert c.scheduler.usage("i").used_seconds == job.billed_seconds == 10
+
+
 def test_an_event_that_cant_happen_tells_the_jobs_story() -> None:
     c = a_centre()
     c.submit("j", prep=5)

@@ -111,6 +111,8 @@ def run(c: Centre, job: Job, qpu: Qpu, now: float) -> None:
 
 def locked(c: Centre, job: Job, now: float) -> None:
     """The QPU is locked for the job: usage and its limit run from now on."""
+    if job.locked_at is not None and job.released_at is None:
+        return  # told twice
     job.locked_at = now
     job.released_at = None
     if not job.cancelling:

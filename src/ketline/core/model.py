@@ -198,7 +198,7 @@ class Job:
 class Workload:
     """A session or a batch.
 
-    ``windows`` are the closed usage windows as (from, to); the open one starts at ``activated_at``.
+    ``windows`` are the closed usage windows as (from, to); the open one starts at ``window_started_at``.
     ``expires_at`` is the TTL's deadline once the first job has started; ``idle_at`` the interactive TTL's
     deadline while active and idle; ``unused_at`` the deadline of one that has no job and never ran one.
     ``history`` lists every transition as (state, time).

@@ -132,10 +132,10 @@ class Scheduler:
         """The maintenance and reservations of a QPU that aren't over, by their start."""
         return sorted(self._c.qpus[qpu_id].windows.values(), key=lambda window: window.starts_at)
 
-    def usage(self, instance_id: str) -> InstanceUsage:
-        """What an instance has used, as limits and fair share see it."""
+    def usage(self, instance_id: str, now: float | None = None) -> InstanceUsage:
+        """What an instance has used, as limits and fair share see it (None: at the last event)."""
         share = self._c.fair.shares[instance_id]
-        now = self._c.now
+        now = self._c.now if now is None else max(now, self._c.now)
         return InstanceUsage(
             billed_seconds=share.meter.counted,
             used_seconds=share.meter.used(now),
