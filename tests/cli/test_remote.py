@@ -11,6 +11,7 @@ import pytest
 from shell import Ketline, Serving, serving
 
 from ketline.cli.data_folder import note_server
+from ketline.cli.remote import Remote
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +93,51 @@ def test_maintenance_and_reservations_are_announced_and_withdrawn(ketline: Ketli
         refused = ketline("qpus", "maintain", *where, *wrong)
         assert (refused.code, len(refused.err.splitlines())) == (1, 1)
     assert ketline("qpus", "release", "ket_fez", "nothing", "--data", server.data).code == 1
+
+
+def test_jobs_and_sessions_of_anybody_are_shown_and_ended(ketline: Ketline, server: Serving) -> None:
+    folder = ("--data", server.data)
+    key = ketline("keys", "create", *folder, "--user", "lin", "--instance", "default", "--json").json["key"]
+    lin = Remote(server.url, key)
+    crn = lin.instances()["default"]
+    assert ketline("qpus", "pause", "ket_fez", *folder).code == 0
+
+    def opened(mode: str) -> str:
+        wanted = {"mode": mode, "backend": "ket_fez"}
+        return str(lin.ask("POST", "/api/v1/sessions", body=wanted, crn=crn)["id"])
+
+    def submitted(session: str | None) -> str:
+        wanted = {"program_id": "sampler", "backend": "ket_fez", "params": {"pubs": []}, "tags": ["night"]}
+        body = wanted if session is None else {**wanted, "session_id": session}
+        return str(lin.ask("POST", "/api/v1/jobs", body=body, crn=crn)["id"])
+
+    batch, session = opened("batch"), opened("dedicated")
+    alone, inside = submitted(None), submitted(session)
+    rows = {row["job_id"]: row for row in ketline("jobs", "list", *folder, "--pending", "--json").json}
+    assert set(rows) == {alone, inside}
+    assert (rows[alone]["user"], rows[alone]["instance"], rows[alone]["doing"]) == (
+        "lin",
+        "default",
+        "queued",
+    )
+    assert ketline("jobs", "list", *folder, "--tag", "day", "--json").json == []
+    assert alone in ketline("jobs", "list", *folder, "--instance", "default", "--tag", "night").out
+
+    assert ketline("jobs", "cancel", alone, *folder).code == 0
+    assert ketline("jobs", "show", alone, *folder, "--json").json["status"] == "cancelled"
+    again = ketline("jobs", "cancel", alone, *folder)
+    assert (again.code, len(again.err.splitlines())) == (1, 1)
+
+    assert ketline("sessions", "close", batch, *folder).code == 0
+    assert ketline("sessions", "cancel", session, *folder).code == 0
+    states = {row["workload_id"]: row["state"] for row in ketline("sessions", "list", *folder, "--json").json}
+    assert states == {batch: "closed", session: "closed"}
+    assert ketline("sessions", "list", *folder, "--open", "--json").json == []
+    shown = ketline("jobs", "show", inside, *folder).out
+    assert "cancelled" in shown
+    assert "what to do" in shown
+    assert "dedicated" not in ketline("sessions", "show", session, *folder).out
+    assert ketline("qpus", "resume", "ket_fez", *folder).code == 0
 
 
 def test_usage_of_a_centre_where_nothing_ran(ketline: Ketline, server: Serving, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -119,10 +120,15 @@ def test_what_nobody_expected_is_one_line_too(
     assert "Traceback" in ketline("--traceback", "qpus", "list", "--data", tmp_path).err
 
 
-def test_a_reader_that_has_seen_enough_is_no_error(data: Path) -> None:
-    command = f"{sys.executable} -m ketline.cli.main instances list --json --data {data} | head -c 1"
+@pytest.mark.parametrize("buffered", ["", "1"])
+def test_a_reader_that_has_seen_enough_is_no_error(data: Path, buffered: str) -> None:
+    command = f"{sys.executable} -m ketline.cli.main instances list --json --data {data} | true"
     done = subprocess.run(
-        ["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, check=False
+        ["bash", "-o", "pipefail", "-c", command],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONUNBUFFERED": buffered},
     )
     assert (done.returncode, done.stderr) == (0, "")
 

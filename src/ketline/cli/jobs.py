@@ -17,7 +17,7 @@ from ketline.cli.options import (
 )
 from ketline.cli.output import show, show_one
 
-app = typer.Typer(name="jobs", help="Jobs: list them, and look at one.")
+app = typer.Typer(name="jobs", help="Jobs: list them, look at one, cancel one.")
 
 COLUMNS = {
     "job_id": "id",
@@ -87,3 +87,20 @@ def show_job(
     with Centre(data, config) as centre:
         row = centre.job(job_id)
     show_one(row, NAMES, as_json=as_json)
+
+
+@app.command(epilog=examples("ketline jobs cancel --data ./centre d4f0c1…"))
+def cancel(
+    job_id: Annotated[str, typer.Argument(help="The job's id.")],
+    data: DataOption = DEFAULT_DATA,
+    config: ConfigOption = None,
+) -> None:
+    """Cancel a job, whoever's it is. The server must be running."""
+    from ketline.cli.centre import Centre
+    from ketline.cli.remote import Remote, quoted
+
+    with Centre(data, config) as centre:
+        instance = centre.job(job_id)["instance"]
+    remote = Remote.of(data)
+    remote.ask("POST", f"/api/v1/jobs/{quoted(job_id)}/cancel", crn=remote.instances()[instance])
+    print(f"{job_id} is cancelled.")

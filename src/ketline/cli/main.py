@@ -76,6 +76,13 @@ def run(arguments: list[str] | None = None) -> None:
         code = typer.main.get_command(app).main(arguments, prog_name="ketline", standalone_mode=False)
         sys.stdout.flush()
         sys.exit(code if isinstance(code, int) else 0)
+    except SystemExit as ended:
+        # typer ends the process by itself when the reader of our output (head, less) has seen enough.
+        sys.exit(0 if isinstance(ended.__context__, BrokenPipeError) else ended.code)
+    except BrokenPipeError:
+        # Python's own last flush must not fail either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
     except typer.TyperException as error:
         context = getattr(error, "ctx", None)
         hint = f" (see `{context.command_path} --help`)" if context is not None else ""
@@ -84,10 +91,6 @@ def run(arguments: list[str] | None = None) -> None:
         fail(error.message, error.solution)
     except (KeyboardInterrupt, typer.Abort):
         sys.exit(130)
-    except BrokenPipeError:
-        # The reader of our output (head, less) has seen enough; Python's own last flush must not fail either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
     except Exception as error:  # noqa: BLE001 - a person at a terminal gets a line, not a traceback
         if "--traceback" in arguments:
             import traceback

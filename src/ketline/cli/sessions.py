@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Literal
 
 import typer
 
@@ -17,7 +18,7 @@ from ketline.cli.options import (
 )
 from ketline.cli.output import show, show_one
 
-app = typer.Typer(name="sessions", help="Sessions and batches: list them, and look at one.")
+app = typer.Typer(name="sessions", help="Sessions and batches: list them, look at one, close or cancel one.")
 
 COLUMNS = {
     "workload_id": "id",
@@ -84,3 +85,43 @@ def show_session(
     with Centre(data, config) as centre:
         row = centre.session(session_id)
     show_one(row, NAMES, as_json=as_json)
+
+
+@app.command(epilog=examples("ketline sessions close --data ./centre 5f1e…"))
+def close(
+    session_id: Annotated[str, typer.Argument(help="The id of a session or a batch.")],
+    data: DataOption = DEFAULT_DATA,
+    config: ConfigOption = None,
+) -> None:
+    """Take no more jobs; what was submitted still runs. The server must be running."""
+    _end(data, config, session_id, "PATCH", "", {"accepting_jobs": False})
+    print(f"{session_id} takes no more jobs.")
+
+
+@app.command(epilog=examples("ketline sessions cancel --data ./centre 5f1e…"))
+def cancel(
+    session_id: Annotated[str, typer.Argument(help="The id of a session or a batch.")],
+    data: DataOption = DEFAULT_DATA,
+    config: ConfigOption = None,
+) -> None:
+    """Cancel what is queued, let what runs finish, take no more. The server must be running."""
+    _end(data, config, session_id, "DELETE", "/close", None)
+    print(f"{session_id} is cancelled.")
+
+
+def _end(
+    data: Path,
+    config: Path | None,
+    session_id: str,
+    method: Literal["PATCH", "DELETE"],
+    suffix: str,
+    body: dict[str, bool] | None,
+) -> None:
+    from ketline.cli.centre import Centre
+    from ketline.cli.remote import Remote, quoted
+
+    with Centre(data, config) as centre:
+        instance = centre.session(session_id)["instance"]
+    remote = Remote.of(data)
+    path = f"/api/v1/sessions/{quoted(session_id)}{suffix}"
+    remote.ask(method, path, body=body, crn=remote.instances()[instance])
