@@ -85,7 +85,7 @@ def test_large_values_of_every_kind_are_found_quickly(piece):
     body = b'{"params":' + inner + b',"tags":[]}'
     begun = time.perf_counter()
     start, end = member_span(body, b"params")
-    assert time.perf_counter() - begun < 4
+    assert time.perf_counter() - begun < 8
     assert end - start == len(inner)
 
 

@@ -19,7 +19,6 @@ from ketline.config import Settings
 from ketline.errors import CANNOT_LISTEN, KetlineError
 from ketline.service import runtime as service
 
-_log = logging.getLogger(__name__)
 _BACKLOG = 4_096
 _KEEP_ALIVE_SECONDS = 75
 _GRACEFUL_SECONDS = 5
@@ -31,6 +30,7 @@ def run(settings: Settings, data_dir: Path, *, ready: Callable[[str], None] | No
     ``ready`` is called with the server's URL once requests are answered; without it, a line is printed.
     Raises CANNOT_LISTEN.
     """
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     _allow_many_connections()
     with contextlib.closing(_listen(settings.server.host, settings.server.port)) as listener:
         uvloop.run(_serve(settings, data_dir, listener, ready or _announce))
