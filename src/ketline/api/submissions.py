@@ -18,6 +18,7 @@ from ketline.api.members import MalformedJson, member_span
 from ketline.api.operations import Call, Operation
 from ketline.api.rates import SubmissionRate
 from ketline.api.replies import json_reply
+from ketline.errors import JOB_NOT_FOUND, KetlineError
 from ketline.service.facade import JobRequest, JobView, Principal
 
 _PARSED_AT_ONCE = 262_144
@@ -157,7 +158,12 @@ class Unanswered:
         lost = self._lost.pop(await _digest(call.who, request), None)
         if lost is None:
             return None
-        return await call.runtime.job(call.who, lost.job_id)
+        try:
+            return await call.runtime.job(call.who, lost.job_id)
+        except KetlineError as error:
+            if error.kind is JOB_NOT_FOUND:  # deleted in the meantime
+                return None
+            raise
 
 
 async def _digest(who: Principal, request: JobRequest) -> bytes:
