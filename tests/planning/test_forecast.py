@@ -281,3 +281,10 @@ def test_learning_ignores_cancelled_jobs() -> None:
     job = Job("j7", "i", "u", "q", None, "sampler", 0.0, 8, 1.0, status=JobStatus.CANCELLED, running_at=3.0)
     forecaster.learn(forecast, job)
     assert not forecaster.past["running"].scores
+
+
+def test_the_reason_alone_is_that_of_the_explanation() -> None:
+    scheduler = on_qpu_since_zero()
+    for job_id in scheduler.jobs:
+        assert scheduler.reason(job_id) == scheduler.explain(job_id).reason
+    assert {scheduler.reason(job_id).why for job_id in scheduler.jobs} == {"working", "lanes_busy"}

@@ -80,9 +80,15 @@ def explain(c: Centre, job: Job) -> Explanation:
         position_own=None if places is None else places[1],
         queue_length=qpu.queued,
         ratio=c.fair.shares[job.instance_id].ratio(c.now),
-        reason=_why_queued(c, qpu, job) if places is not None else _why_running(c, qpu, job),
+        reason=reason(c, job),
         story=_story(c, job),
     )
+
+
+def reason(c: Centre, job: Job) -> Waiting:
+    """The one reason alone: what an explanation holds, without counting who is before the job."""
+    qpu = c.qpus[job.qpu_id]
+    return _why_queued(c, qpu, job) if job.status is JobStatus.QUEUED else _why_running(c, qpu, job)
 
 
 def _story(c: Centre, job: Job) -> tuple[tuple[float, str], ...]:

@@ -10,7 +10,7 @@ from ketline.core.actions import Action
 from ketline.core.centre import Centre
 from ketline.core.copying import copy
 from ketline.core.dispatch import dispatch
-from ketline.core.explain import Explanation, explain
+from ketline.core.explain import Explanation, Waiting, explain, reason
 from ketline.core.handlers import HANDLERS
 from ketline.core.invariants import check
 from ketline.core.limits import Rejection
@@ -107,6 +107,10 @@ class Scheduler:
     def explain(self, job_id: str) -> Explanation:
         """Position, reason and story of an unfinished job; KeyError for any other."""
         return explain(self._c, self._c.jobs[job_id])
+
+    def reason(self, job_id: str) -> Waiting:
+        """What an unfinished job waits for; KeyError for any other. Quicker than `explain`."""
+        return reason(self._c, self._c.jobs[job_id])
 
     def queue_length(self, qpu_id: str) -> int:
         """Queued jobs of a QPU."""

@@ -59,7 +59,7 @@ class QueueViews:
             job.stage,
             since,
             job.estimate_seconds,
-            self._scheduler.explain(job.job_id).reason.message,
+            self._scheduler.reason(job.job_id).message,
         )
 
     def _open(self, workload: Workload, *, holds: bool) -> OpenWorkload:
