@@ -1,7 +1,7 @@
 import aer_qpu
 import numpy as np
 import pytest
-from qiskit.circuit import ParameterVector, QuantumCircuit
+from qiskit.circuit import Parameter, ParameterVector, QuantumCircuit
 from qiskit.quantum_info import Operator, PauliLindbladMap
 from qiskit_aer.noise import NoiseModel, ReadoutError, coherent_unitary_error
 
@@ -166,6 +166,17 @@ def test_what_cannot_be_twirled_is_refused_by_name():
         circuit.x(1)
     with pytest.raises(JobError, match="dynamic"):
         twirl(circuit, gates=False, measures=True)
+    for name in ("swap", "ry"):
+        circuit = QuantumCircuit(2, 1)
+        if name == "swap":
+            circuit.sx(0)
+            circuit.swap(0, 1)
+        else:
+            circuit.ry(Parameter("a"), 0)
+        circuit.cz(0, 1)
+        with pytest.raises(JobError, match=name) as caught:
+            twirl(circuit, gates=True, measures=False)
+        assert "rz, sx" in caught.value.solution
 
 
 def test_basis_changes_are_inputs_in_the_order_of_qubits():

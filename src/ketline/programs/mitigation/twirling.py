@@ -26,7 +26,7 @@ from qiskit.circuit import QuantumCircuit
 from qiskit.quantum_info import PauliLindbladMap
 from qiskit.transpiler import TranspilerError
 from samplomatic import ChangeBasis, InjectNoise, build
-from samplomatic.exceptions import BuildError
+from samplomatic.exceptions import BuildError, SamplexError
 from samplomatic.samplex import Samplex
 from samplomatic.transpiler import generate_boxing_pass_manager
 from samplomatic.utils import get_annotation
@@ -199,8 +199,12 @@ def twirl(
     try:
         boxed = boxes.run(compact(circuit, qubits))
         template, samplex = build(boxed)
-    except (TranspilerError, BuildError) as error:
-        raise rejected(field, f"the circuit can't be twirled: {error}") from None
+    except (TranspilerError, BuildError, SamplexError) as error:
+        raise rejected(
+            field,
+            f"the circuit can't be twirled: {error}",
+            "Write it with rz, sx, x, rx and one of cz, cx and ecr, or turn twirling off.",
+        ) from None
     return Template(
         place(template, qubits, circuit.num_qubits),
         samplex,
