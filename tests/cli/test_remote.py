@@ -29,7 +29,8 @@ def test_a_qpu_is_paused_resumed_calibrated_and_retired(ketline: Ketline, server
     paused = ketline("qpus", "pause", "ket_manila", "--data", server.data, "--reason", "helium refill")
     assert (paused.code, paused.out) == (0, "ket_manila is paused.\n"), paused.err
     assert mode() == ("paused", "helium refill")
-    assert ketline("qpus", "resume", "ket_manila", "--data", server.data).code == 0
+    resumed = ketline("qpus", "resume", "ket_manila", "--data", server.data, "--json").json
+    assert resumed == {"name": "ket_manila", "mode": "online", "reason": ""}
     assert mode()[0] == "online"
     assert ketline("qpus", "calibrate", "ket_manila", "--data", server.data).code == 0
     assert ketline("qpus", "retire", "ket_manila", "--data", server.data).code == 0

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from ketline.cli.options import DEFAULT_DATA, ConfigOption, DataOption, JsonOption, examples
-from ketline.cli.output import Refusal, cell, print_json, show
+from ketline.cli.output import Refusal, cell, done, show
 
 app = typer.Typer(name="instances", help="Instances: make, list and change them.")
 
@@ -81,10 +81,7 @@ def create(
         except ConfigError as error:
             raise Refusal(str(error)) from error
         made = centre.create_instance(settings)
-    if as_json:
-        print_json(made)
-    else:
-        print(f"{made['name']}: {made['crn']}")
+    done(f"{made['name']}: {made['crn']}", made, as_json=as_json)
 
 
 @app.command(
@@ -121,11 +118,9 @@ def set_instance(
     if not changes:
         raise typer.BadParameter("say what to change", param_hint="--set, --reset, --plan, --archived")
     told = Remote.of(data).ask("PATCH", f"/ketline/v1/instances/{quoted(name)}", body=changes)
-    if as_json:
-        print_json(told)
-    else:
-        state = "archived" if told["archived"] else f"on the plan {told['plan']}"
-        print(f"{told['name']} is {state}; limit {cell(told['limit_seconds'])} s.")
+    state = "archived" if told["archived"] else f"on the plan {told['plan']}"
+    limit = "no limit" if told["limit_seconds"] is None else f"limit {cell(told['limit_seconds'])} s"
+    done(f"{told['name']} is {state}; {limit}.", told, as_json=as_json)
 
 
 def _plain(text: str) -> Any:

@@ -15,7 +15,7 @@ from ketline.cli.options import (
     LimitOption,
     examples,
 )
-from ketline.cli.output import show, show_one
+from ketline.cli.output import done, show, show_one
 
 app = typer.Typer(name="jobs", help="Jobs: list them, look at one, cancel one.")
 
@@ -94,6 +94,7 @@ def cancel(
     job_id: Annotated[str, typer.Argument(help="The job's id.")],
     data: DataOption = DEFAULT_DATA,
     config: ConfigOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Cancel a job, whoever's it is. The server must be running."""
     from ketline.cli.centre import Centre
@@ -103,4 +104,4 @@ def cancel(
         instance = centre.job(job_id)["instance"]
     remote = Remote.of(data)
     remote.ask("POST", f"/api/v1/jobs/{quoted(job_id)}/cancel", crn=remote.instances()[instance])
-    print(f"{job_id} is cancelled.")
+    done(f"{job_id} is cancelled.", {"job_id": job_id}, as_json=as_json)

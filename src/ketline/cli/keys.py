@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ketline.cli.options import DEFAULT_DATA, ConfigOption, DataOption, JsonOption, examples
-from ketline.cli.output import print_json, show
+from ketline.cli.output import done, print_json, show
 
 app = typer.Typer(name="keys", help="API keys: make, list and revoke them.")
 
@@ -87,7 +87,4 @@ def revoke(
 
     with Centre(data, config) as centre:
         row = centre.revoke_key(key_id)
-    if as_json:
-        print_json(row)
-    else:
-        print(f"Key {row['key_id']} of {row['user']} is revoked.")
+    done(f"Key {row['key_id']} of {row['user']} is revoked.", row, as_json=as_json)

@@ -69,6 +69,14 @@ def show_one(row: Mapping[str, Any], names: Mapping[str, str], *, as_json: bool)
             print(f"{name:<{width}}  {cell(row[key])}")
 
 
+def done(text: str, facts: Mapping[str, Any], *, as_json: bool) -> None:
+    """Say that a change was made: a sentence, or what changed as JSON."""
+    if as_json:
+        print_json(facts)
+    else:
+        print(text)
+
+
 def print_json(value: Any) -> None:
     """Print JSON; times are ISO 8601 in UTC."""
     print(json.dumps(value, indent=2, default=_plain, ensure_ascii=False))

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ketline.cli.options import DEFAULT_DATA, ConfigOption, DataOption, JsonOption, examples
-from ketline.cli.output import print_json, show
+from ketline.cli.output import done, show
 
 app = typer.Typer(name="qpus", help="QPUs: list, pause, calibrate, maintain and reserve them.")
 
@@ -58,30 +58,34 @@ def list_qpus(
 
 
 @app.command(epilog=examples('ketline qpus pause ket_fez --data ./centre --reason "helium refill"'))
-def pause(name: QpuArgument, reason: ReasonOption = "", data: DataOption = DEFAULT_DATA) -> None:
+def pause(
+    name: QpuArgument, reason: ReasonOption = "", data: DataOption = DEFAULT_DATA, as_json: JsonOption = False
+) -> None:
     """Start no more jobs on a QPU; what runs finishes, and submissions wait. The server must be running."""
-    _set_mode(data, name, "paused", reason)
+    _set_mode(data, name, "paused", reason, as_json=as_json)
 
 
 @app.command(epilog=examples("ketline qpus resume ket_fez --data ./centre"))
-def resume(name: QpuArgument, data: DataOption = DEFAULT_DATA) -> None:
+def resume(name: QpuArgument, data: DataOption = DEFAULT_DATA, as_json: JsonOption = False) -> None:
     """Let a QPU go on. The server must be running."""
-    _set_mode(data, name, "online", "")
+    _set_mode(data, name, "online", "", as_json=as_json)
 
 
 @app.command(epilog=examples("ketline qpus retire ket_manila --data ./centre"))
-def retire(name: QpuArgument, reason: ReasonOption = "", data: DataOption = DEFAULT_DATA) -> None:
+def retire(
+    name: QpuArgument, reason: ReasonOption = "", data: DataOption = DEFAULT_DATA, as_json: JsonOption = False
+) -> None:
     """Take no more submissions; what is queued still runs. The server must be running."""
-    _set_mode(data, name, "retired", reason)
+    _set_mode(data, name, "retired", reason, as_json=as_json)
 
 
 @app.command(epilog=examples("ketline qpus calibrate ket_fez --data ./centre"))
-def calibrate(name: QpuArgument, data: DataOption = DEFAULT_DATA) -> None:
+def calibrate(name: QpuArgument, data: DataOption = DEFAULT_DATA, as_json: JsonOption = False) -> None:
     """Calibrate a QPU as soon as no job and no active session is in the way. The server must be running."""
     from ketline.cli.remote import Remote, quoted
 
     Remote.of(data).ask("POST", f"/ketline/v1/qpus/{quoted(name)}/calibrate")
-    print(f"{name} will be calibrated.")
+    done(f"{name} will be calibrated.", {"name": name}, as_json=as_json)
 
 
 @app.command(epilog=examples("ketline qpus windows ket_fez --data ./centre"))
@@ -132,12 +136,13 @@ def release(
     name: QpuArgument,
     window_id: Annotated[str, typer.Argument(help="Its id, from `ketline qpus windows`.")],
     data: DataOption = DEFAULT_DATA,
+    as_json: JsonOption = False,
 ) -> None:
     """Withdraw maintenance or a reservation, or end it now. The server must be running."""
     from ketline.cli.remote import Remote, quoted
 
     Remote.of(data).ask("DELETE", f"/ketline/v1/qpus/{quoted(name)}/windows/{quoted(window_id)}")
-    print(f"{window_id} is withdrawn.")
+    done(f"{window_id} is withdrawn.", {"id": window_id, "name": name}, as_json=as_json)
 
 
 def _announce(data: Path, name: str, wanted: dict[str, str | None], *, as_json: bool) -> None:
@@ -145,14 +150,12 @@ def _announce(data: Path, name: str, wanted: dict[str, str | None], *, as_json: 
 
     body = {key: value for key, value in wanted.items() if value is not None}
     told = Remote.of(data).ask("POST", f"/ketline/v1/qpus/{quoted(name)}/windows", body=body)
-    if as_json:
-        print_json(told)
-    else:
-        print(f"{told['id']}: {told['kind']} of {name} from {told['start']} to {told['end']}.")
+    text = f"{told['id']}: {told['kind']} of {name} from {told['start']} to {told['end']}."
+    done(text, told, as_json=as_json)
 
 
-def _set_mode(data: Path, name: str, mode: str, reason: str) -> None:
+def _set_mode(data: Path, name: str, mode: str, reason: str, *, as_json: bool) -> None:
     from ketline.cli.remote import Remote, quoted
 
     Remote.of(data).ask("PUT", f"/ketline/v1/qpus/{quoted(name)}/mode", body={"mode": mode, "reason": reason})
-    print(f"{name} is {mode}.")
+    done(f"{name} is {mode}.", {"name": name, "mode": mode, "reason": reason}, as_json=as_json)

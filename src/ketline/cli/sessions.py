@@ -16,7 +16,7 @@ from ketline.cli.options import (
     LimitOption,
     examples,
 )
-from ketline.cli.output import show, show_one
+from ketline.cli.output import done, show, show_one
 
 app = typer.Typer(name="sessions", help="Sessions and batches: list them, look at one, close or cancel one.")
 
@@ -92,10 +92,11 @@ def close(
     session_id: Annotated[str, typer.Argument(help="The id of a session or a batch.")],
     data: DataOption = DEFAULT_DATA,
     config: ConfigOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Take no more jobs; what was submitted still runs. The server must be running."""
     _end(data, config, session_id, "PATCH", "", {"accepting_jobs": False})
-    print(f"{session_id} takes no more jobs.")
+    done(f"{session_id} takes no more jobs.", {"workload_id": session_id}, as_json=as_json)
 
 
 @app.command(epilog=examples("ketline sessions cancel --data ./centre 5f1e…"))
@@ -103,10 +104,11 @@ def cancel(
     session_id: Annotated[str, typer.Argument(help="The id of a session or a batch.")],
     data: DataOption = DEFAULT_DATA,
     config: ConfigOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Cancel what is queued, let what runs finish, take no more. The server must be running."""
     _end(data, config, session_id, "DELETE", "/close", None)
-    print(f"{session_id} is cancelled.")
+    done(f"{session_id} is cancelled.", {"workload_id": session_id}, as_json=as_json)
 
 
 def _end(

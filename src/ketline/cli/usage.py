@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from ketline.cli.options import DEFAULT_DATA, DataOption, InstanceOption, JsonOption, examples
-from ketline.cli.output import Refusal, print_json, show
+from ketline.cli.output import Refusal, done, print_json, show
 
 
 class Group(StrEnum):
@@ -46,7 +46,7 @@ def usage(
     asked = {"instance": instance, "start": start, "end": end}
     if csv is not None:
         remote.save("/ketline/v1/ledger", csv, query={**asked, "format": "csv"}, crn=crn)
-        print(f"The ledger is in {csv}.")
+        done(f"The ledger is in {csv}.", {"csv": str(csv)}, as_json=as_json)
         return
     told = remote.ask("GET", "/ketline/v1/ledger/totals", query={**asked, "by": by.value}, crn=crn)
     if as_json:
