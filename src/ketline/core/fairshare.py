@@ -183,6 +183,13 @@ class Line:
         self._accounts = Ranking(self._account_key, self._account_ratio)
         self._members: dict[str, Ranking] = {}
 
+    def copy_from(self, other: Line) -> None:
+        """Take over the ranking of another centre's line, in which the same waits."""
+        self._accounts.copy_from(other._accounts)
+        for account_id, members in other._members.items():
+            self._members[account_id] = Ranking(self._instance_key, self._instance_ratio)
+            self._members[account_id].copy_from(members)
+
     def _instance_ratio(self, instance_id: str) -> float:
         return self._fair.shares[instance_id].ratio(self._fair.now)
 

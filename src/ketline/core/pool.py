@@ -123,10 +123,11 @@ class Pool:
         """Take over what waits in another centre's queue; ``jobs`` are this one's. This one is empty."""
         for instance_id, waiting in other._singles.items():
             self._singles[instance_id] = OrderedDict((job_id, jobs[job_id]) for job_id in waiting)
-            self._single_line.touch(instance_id)
         for instance_id, groups in other._groups.items():
-            for workload_id in groups.members():
-                self.add_group(instance_id, workload_id)
+            self._groups[instance_id] = Ranking(self._group_key)
+            self._groups[instance_id].copy_from(groups)
+        self._single_line.copy_from(other._single_line)
+        self._group_line.copy_from(other._group_line)
 
     def waiting(self) -> tuple[dict[str, list[Job]], dict[str, list[str]]]:
         """All that waits, by instance: individual jobs, oldest first, and the ids of sessions and batches."""

@@ -29,6 +29,11 @@ class Ranking:
     def __len__(self) -> int:
         return len(self._recorded)
 
+    def copy_from(self, other: Ranking) -> None:
+        """Take over another's members and what is known of their keys, which must be the same here."""
+        self._heap = list(other._heap)
+        self._recorded = dict(other._recorded)
+
     def members(self) -> list[str]:
         """All members, in no order; some may drop out when they are looked at."""
         return list(self._recorded)
