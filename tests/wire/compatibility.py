@@ -31,16 +31,28 @@ def marked_features() -> set[Feature]:
     return found
 
 
-def listed_features(table: str) -> set[Feature]:
-    """The features in a table."""
-    found: set[Feature] = set()
+def listed_features(table: str) -> dict[Feature, bool]:
+    """The features in a table, and whether they work."""
+    found: dict[Feature, bool] = {}
     area = ""
     for line in table.splitlines():
         if line.startswith("## "):
             area = line[3:].strip()
         elif line.startswith("| ") and not line.startswith("| Feature "):
-            found.add((area, line.split("|")[1].strip()))
+            _, text, works, _ = line.split("|")
+            found[area, text.strip()] = works.strip() == "yes"
     return found
+
+
+def update(passed: dict[Feature, bool]) -> None:
+    """Write the table anew: what was tested now, and what is still marked and was tested before."""
+    before = listed_features(TABLE.read_text(encoding="utf-8")) if TABLE.exists() else {}
+    marked = marked_features()
+    TABLE.parent.mkdir(parents=True, exist_ok=True)
+    TABLE.write_text(
+        render({feature: ok for feature, ok in {**before, **passed}.items() if feature in marked}),
+        encoding="utf-8",
+    )
 
 
 def render(passed: dict[Feature, bool]) -> str:

@@ -215,5 +215,4 @@ class _Table:
                 self.passed[feature] = self.passed.get(feature, True) and report.outcome == "passed"
 
     def pytest_sessionfinish(self) -> None:
-        compatibility.TABLE.parent.mkdir(parents=True, exist_ok=True)
-        compatibility.TABLE.write_text(compatibility.render(self.passed), encoding="utf-8")
+        compatibility.update(self.passed)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
+from qiskit_ibm_runtime import SamplerV2
+from wire_lab import ask
 
 
 @pytest.mark.check(3)
@@ -48,3 +50,21 @@ def test_configuration_is_under_the_listed_name(http):
 
 def test_defaults_are_null(http):
     assert http.get("/backends/ket_manila/defaults").text == "null"
+
+
+@pytest.mark.feature("Backends", "A paused backend says so, and still takes jobs, which wait")
+def test_a_paused_backend_takes_jobs(service, server, bell):
+    headers = {"Authorization": f"apikey {server.key}"}
+    mode = f"{server.url}/ketline/v1/qpus/ket_paced/mode"
+    backend = service.backend("ket_paced")
+    try:
+        paused = ask("PUT", mode, headers=headers, json={"mode": "paused", "reason": "cooling down"})
+        assert paused.status_code == 204
+        status = backend.status()
+        assert (status.operational, status.status_msg) == (False, "paused")
+        assert service.least_busy(simulator=False).name == "ket_manila"
+        job = SamplerV2(backend).run([bell], shots=10)
+        assert job.status() == "QUEUED"
+    finally:
+        ask("PUT", mode, headers=headers, json={"mode": "online", "reason": ""})
+    assert job.result()[0].data.c.num_shots == 10
