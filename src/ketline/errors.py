@@ -137,7 +137,8 @@ NOT_EMULATED = _define(
     "Leave the option out, or run on a QPU that has it.",
 )  # fmt: skip
 QPU_OUT_OF_MEMORY = _define(
-    9303, None, "Out of memory on the QPU", "The job needed more than the {limit_bytes} bytes of the QPU {qpu}.",
+    9303, None, "Out of memory on the QPU",
+    "The job needed more than the {limit_bytes} bytes of the QPU {qpu}.",
     "Split the job, or raise memory_bytes of the QPU.",
 )  # fmt: skip
 QPU_PROCESS_DIED = _define(
