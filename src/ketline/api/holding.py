@@ -85,14 +85,15 @@ class Holding:
     async def _await_change(self, principal: Principal, job: JobView, hold: float) -> JobView:
         told = job.status
         until = monotonic() + hold
-        extended = False
+        extended: set[Stage] = set()
         while not job.status.final:
             left = until - monotonic()
             if left <= 0:
-                left = 0.0 if extended else seconds_to_end(job, datetime.now(UTC))
+                left = 0.0 if job.stage in extended else seconds_to_end(job, datetime.now(UTC))
                 if left <= 0:
                     break
-                extended, until = True, monotonic() + left
+                extended.add(job.stage)
+                until = monotonic() + left
             job = await self._runtime.job_change(principal, job.job_id, job.revision, left)
             if job.status is not told and not extended:
                 told = job.status
