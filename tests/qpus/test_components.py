@@ -155,14 +155,14 @@ def test_components_are_independent():
 
 
 def test_few_and_many_qubits_side_by_side():
-    """Five entangled qubits among 150 that are only read: what the client's Estimator posts."""
+    """Six entangled qubits among 150 that are only read: what the client's Estimator posts."""
     angle = Parameter("angle")
     circuit = QuantumCircuit(156, 156)
     circuit.rx(angle, 40)
-    for qubit in range(40, 44):
+    for qubit in range(40, 45):
         circuit.cx(qubit, qubit + 1)
     for qubit in range(156):
-        if not 40 <= qubit < 45:
+        if not 40 <= qubit < 46:
             circuit.sx(qubit)
             circuit.rz(angle, qubit)
             circuit.sx(qubit)
@@ -178,9 +178,9 @@ def test_few_and_many_qubits_side_by_side():
     bits = unpack(outcome.items[0].bits["c"], 156)
     assert bits.shape == (2, 400, 156)
     means = bits.mean(axis=1)
-    assert (means[0, 40:45] < 0.4).all()
-    assert (means[1, 40:45] > 0.6).all()
-    alone = np.delete(means, range(40, 45), axis=1)
+    assert (means[0, 40:46] < 0.4).all()
+    assert (means[1, 40:46] > 0.6).all()
+    alone = np.delete(means, range(40, 46), axis=1)
     assert np.median(alone[0]) > 0.9
     assert np.median(alone[1]) < 0.1
 

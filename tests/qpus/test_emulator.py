@@ -51,12 +51,15 @@ def test_it_gives_the_distribution_of_the_whole_device(name, client):
     assert same(histogram(numbers(outcome.items[0], "c", width), width), theirs)
 
 
-@pytest.mark.parametrize("method", ["statevector", "matrix_product_state"])
-def test_density_matrices_and_trajectories_agree(method, monkeypatch):
+@pytest.mark.parametrize("method", ["density_matrix", "statevector", "matrix_product_state"])
+def test_all_methods_agree(method, monkeypatch):
+    """Transfer matrices against Aer's methods, parameter sets and all."""
+    import ketline.qpus.items as items
     import ketline.qpus.methods as methods
 
     circuit = ghz(4, "manila")
     reference = run(WorkUnit([item(circuit, 6_000)]))
+    monkeypatch.setattr(items, "FEW_QUBITS", 0)
     every = methods.candidates
     monkeypatch.setattr(
         methods, "candidates", lambda *given: [found for found in every(*given) if found.name == method]
@@ -348,7 +351,7 @@ def test_what_takes_too_long_fails_before_it_runs():
 def test_admission_tells_method_memory_and_time():
     unit = WorkUnit([item(ghz(4, "manila"), 1000)])
     found = Emulator.admit(unit, device("manila"), settings("manila"))
-    assert found.methods == ("density_matrix",)
+    assert found.methods == ("transfer",)
     assert 0 < found.qpu_seconds < 1
     assert found.memory_bytes > 0
     paced = Emulator.admit(unit, device("manila"), settings("manila", pace=0.5))

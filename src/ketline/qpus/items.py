@@ -36,7 +36,7 @@ def _unread(uses: set[tuple[str, tuple[int, ...]]]) -> set[tuple[str, tuple[int,
     return {use for use in uses if use[0] != "measure"}
 
 
-FEW_QUBITS = 3
+FEW_QUBITS = 5
 """Components of so many qubits or fewer are simulated by transfer matrices."""
 
 TWIRLED = (
@@ -278,7 +278,7 @@ class Workbench:
         repeats = detunings(timed.sets, timed.item.shots) if slow else 1
         every = self._turned(values, slow, timed.sets, repeats, rng)
         bundle = Bundle(reduced.circuit, few, every, source)
-        method = bundle_method(bundle.steps, len(bundle.clbits), timed.sets)
+        method = bundle_method(bundle.steps, bundle.row_entries, len(bundle.clbits), timed.sets)
         own = every if bundle.turned else {}
         return Part(timed.sets, timed.item.shots, reduced, repeats, 1, own, source, method, bundle)
 

@@ -139,9 +139,16 @@ def bond(reduced: Reduced) -> int:
     return int(2 ** min(int(exponents.max(initial=0)), 60))
 
 
-def bundle_method(steps: int, columns: int, sets: int) -> Method:
-    """What a bundle of components of few qubits costs: steps for all sets at once, and bits to be drawn."""
-    return Method("transfer", steps * (3e-5 / sets + 2e-6), columns * 2e-8, 1e8)
+def bundle_method(steps: int, row_entries: int, columns: int, sets: int) -> Method:
+    """What a bundle of components of few qubits costs.
+
+    Args:
+        steps: matrices that are applied to all sets at once.
+        row_entries: entries of states that they change in a set of its own.
+        columns: bits that are drawn a shot.
+        sets: parameter sets.
+    """
+    return Method("transfer", steps * 3e-5 / sets + row_entries * 2e-8, columns * 2e-8, 1e8)
 
 
 def candidates(reduced: Reduced, kind: Kind, fits: Suited) -> list[Method]:

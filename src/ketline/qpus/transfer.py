@@ -31,6 +31,8 @@ TURNING = frozenset({"rz", "rx", "ry", "p", "rzz", "rxx", "ryy", "rzx"})
 _PAULIS = np.asarray([[[1, 0], [0, 1]], [[0, 1], [1, 0]], [[0, -1j], [1j, 0]], [[1, 0], [0, -1]]])
 _RESET = np.asarray([[1.0, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0], [1, 0, 0, 0]])
 _BLOCK = 4_000_000
+_STATE = 500_000
+_FEW_OUTCOMES = 8
 
 
 @lru_cache(maxsize=4)
@@ -118,7 +120,7 @@ class Bundle:
         self.clbits: list[int] = []
         self._small = [self._compile(part, qubits, clbits, values, noise) for part in parts]
         self.turned = any(small.turned for small in self._small)
-        self._cdfs: list[Real] | None = None
+        self._still: dict[int, Real] = {}
 
     def _compile(
         self, part: Component, qubits: dict[Any, int], clbits: dict[Any, int],
@@ -158,36 +160,63 @@ class Bundle:
         """Matrices that are applied."""
         return sum(len(small.steps) for small in self._small)
 
+    @property
+    def row_entries(self) -> int:
+        """Entries of states that a row of its own changes."""
+        return sum(len(small.steps) * 4**small.width for small in self._small if small.turned)
+
     def sample(self, first: int, last: int, shots: int, rng: np.random.Generator) -> NDArray[np.uint8]:
         """Bits of so many shots of the rows ``[first, last)``, in the order of `clbits`.
 
         Returns:
             Shape ``(last - first, shots, len(clbits))``.
         """
-        if self._cdfs is None:
-            self._cdfs = [np.cumsum(_probabilities(small), axis=1) for small in self._small]
         bits = np.empty((last - first, shots, len(self.clbits)), dtype=np.uint8)
         at = 0
-        for small, whole in zip(self._small, self._cdfs, strict=True):
-            cdf = whole[first:last] if len(whole) > 1 else whole
-            for column in range(len(small.read)):
-                bits[:, :, at + column] = 0
+        for place, small in enumerate(self._small):
+            cdf = self._still.get(place)
+            if cdf is None:
+                cdf = np.cumsum(_probabilities(small, first, last), axis=1)
+                if not small.turned:
+                    self._still[place] = cdf
             step = max(1, _BLOCK // max(1, shots))
             for start in range(0, last - first, step):
                 stop = min(last - first, start + step)
-                drawn = rng.random((stop - start, shots))
                 here = cdf[start:stop] if len(cdf) > 1 else cdf
-                index = np.zeros(drawn.shape, dtype=np.uint8)
-                for outcome in range(here.shape[1] - 1):
-                    index += drawn >= here[:, outcome, None]
+                index = _drawn(here, rng.random((stop - start, shots)))
                 for column in range(len(small.read)):
                     bits[start:stop, :, at + column] = (index >> column) & 1
             at += len(small.read)
         return bits
 
 
-def _probabilities(small: _Small) -> Real:
-    """Probabilities of what is read, shape ``(rows, 2 ** reads)``, first read bit lowest."""
+def _drawn(cdf: Real, uniform: Real) -> NDArray[np.uint8]:
+    """The outcome that each uniform number falls on; ``cdf`` has a row for each of theirs, or one for all."""
+    outcomes = cdf.shape[1]
+    if outcomes <= _FEW_OUTCOMES:
+        index = np.zeros(uniform.shape, dtype=np.uint8)
+        for outcome in range(outcomes - 1):
+            index += uniform >= cdf[:, outcome, None]
+        return index
+    if len(cdf) == 1:
+        return np.searchsorted(cdf[0, :-1], uniform, side="right").astype(np.uint8)
+    rows = [np.searchsorted(own[:-1], drawn, side="right") for own, drawn in zip(cdf, uniform, strict=True)]
+    return np.asarray(rows, dtype=np.uint8)
+
+
+def _probabilities(small: _Small, first: int, last: int) -> Real:
+    """Probabilities of what is read in rows, shape ``(rows, 2 ** reads)``, first read bit lowest.
+
+    One row stands for all where no angle differs from row to row.
+    """
+    if not small.turned:
+        return _evolved(small, 0, 1)
+    step = max(1, _STATE // 4**small.width)
+    return np.concatenate([_evolved(small, at, min(last, at + step)) for at in range(first, last, step)])
+
+
+def _evolved(small: _Small, first: int, last: int) -> Real:
+    """`_probabilities` in one go."""
     ground: Real = np.asarray([1.0, 0.0, 0.0, 1.0])
     state = ground
     for _ in range(small.width - 1):
@@ -197,12 +226,13 @@ def _probabilities(small: _Small) -> Real:
         if angles is None:
             state = _apply(state, axes, what)
             continue
+        own = angles[first:last] if len(angles) > 1 else angles
         even, cosine, sine = _turn(what)
         shape = (-1, *[1] * small.width)
         state = (
             _apply(state, axes, even)
-            + np.cos(angles).reshape(shape) * _apply(state, axes, cosine)
-            + np.sin(angles).reshape(shape) * _apply(state, axes, sine)
+            + np.cos(own).reshape(shape) * _apply(state, axes, cosine)
+            + np.sin(own).reshape(shape) * _apply(state, axes, sine)
         )
     unread = [axis for axis in range(small.width) if axis not in small.read]
     index: list[Any] = [0 if axis in unread else slice(None, None, 3) for axis in range(small.width)]
