@@ -12,7 +12,7 @@ import pytest
 from ibm_quantum_schemas.estimator.version_0_1.options import OptionsModel as EstimatorModel
 from ibm_quantum_schemas.noise_learner_v2.version_0_1.options import OptionsModel as LearnerModel
 from ibm_quantum_schemas.sampler.version_0_1.options import OptionsModel as SamplerModel
-from lab import context
+from lab import context, decoded, run_unit
 from pydantic import BaseModel
 from qiskit import QuantumCircuit
 from qiskit.quantum_info import PauliList
@@ -118,6 +118,8 @@ TABLES: dict[str, list[tuple[str, Any, dict[str, Any]]]] = {
         ("simulator.basis_gates", ["cx"], SMALL),
     ],
 }
+TABLES["sampler"].append(("experimental", {"execution": {"allow_approximation": False}}, {}))
+TABLES["estimator"].append(("experimental", {"execution": {"allow_approximation": False}}, {}))
 REFUSED = {
     ("estimator", "experimental"), ("noise-learner", "experimental"), ("noise-learner", "support_qiskit"),
 }  # fmt: skip
@@ -180,7 +182,7 @@ def outcome(program_id: str, options: dict[str, Any]) -> Any:
             getattr(unit, name)
             for name in ("meas_level", "init_qubits", "rep_delay_seconds", "seed", "idle_noise")
         ],
-        [unit.scheduler_timing, unit.stretch_values, json.dumps(unit.simulator)],
+        [unit.allow_approximation, unit.scheduler_timing, unit.stretch_values, json.dumps(unit.simulator)],
         [
             (item.shots, item.parameter_values.shape, item.parameter_values.round(9).tobytes())
             for item in unit.items
@@ -229,8 +231,19 @@ def test_an_option_changes_something_or_is_refused(
 ) -> None:
     before = outcome(program_id, base)
     assert repr(before) == repr(outcome(program_id, base)), "the comparison below must mean something"
-    if (program_id, path) in REFUSED:
+    if (program_id, path) in REFUSED and value != {"execution": {"allow_approximation": False}}:
         with pytest.raises(JobError, match=path):
             outcome(program_id, with_option(base, path, value))
     else:
         assert repr(before) != repr(outcome(program_id, with_option(base, path, value)))
+
+
+@pytest.mark.parametrize("program_id", ["sampler", "estimator"])
+def test_approximations_are_told(program_id: str) -> None:
+    made, where = program(program_id), context()
+    step = made.prepare(open_params(payload(program_id, {}), where.limits), where)
+    ran = run_unit(step.unit)
+    assert "approximations" not in decoded(made.finalize(step.state, ran, where).body).metadata
+    ran.approximations = ["item 0: relaxation as Paulis"]
+    told = decoded(made.finalize(step.state, ran, where).body).metadata["approximations"]
+    assert told == ["item 0: relaxation as Paulis"]

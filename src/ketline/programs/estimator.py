@@ -97,6 +97,8 @@ class Estimator:
                     },
                 )
             )
+        if outcome.approximations:
+            kept["metadata"]["approximations"] = outcome.approximations
         write = _for_client if kept["client"] else _plain
         return Result(write(results, kept["metadata"]))
 
@@ -125,13 +127,14 @@ class _Job:
         check_version(tree)
         resolved, noises = _resolved(tree, budget)
         options = resolved.options
-        experimental_execution(options.experimental, timing=False)
+        asked_for = experimental_execution(options.experimental, timing=False)
         settings, seed = simulator_settings(options.simulator)
         execution = Execution(
             init_qubits=options.execution.init_qubits,
             rep_delay_seconds=check_rep_delay(options.execution.rep_delay, context),
             seed=options.seed_estimator if options.seed_estimator is not None else seed,
             idle_noise=options.dynamical_decoupling.enable,
+            allow_approximation=asked_for.allow_approximation,
             simulator=settings,
         )
         precision = tree.get("precision")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -35,13 +36,14 @@ class Executor:
             JobError: the payload can't be read, or isn't for this device.
         """
         posted = read_program(params, Budget(context.limits.max_decompressed_bytes))
-        timing, stretches = experimental_execution(posted.experimental)
+        asked = experimental_execution(posted.experimental)
         execution = Execution(
             meas_level=posted.meas_level,
             init_qubits=posted.init_qubits,
             rep_delay_seconds=check_rep_delay(posted.rep_delay, context, "rep_delay"),
-            scheduler_timing=posted.scheduler_timing or timing,
-            stretch_values=posted.stretch_values or stretches,
+            scheduler_timing=posted.scheduler_timing or asked.scheduler_timing,
+            stretch_values=posted.stretch_values or asked.stretch_values,
+            allow_approximation=asked.allow_approximation,
         )
         unit, extras = make_unit(
             posted.items,
@@ -81,6 +83,8 @@ class Executor:
             ],
             "metadata": {"chunk_timing": _chunks(kept["items"], outcome, version)},
         }
+        if outcome.approximations:
+            body["metadata"]["approximations"] = outcome.approximations
         if version.role:
             body["semantic_role"] = kept["role"]
         text = orjson.dumps(body)
@@ -89,23 +93,31 @@ class Executor:
         return Result(text)
 
 
-def experimental_execution(experimental: object, *, timing: bool = True) -> tuple[bool, bool]:
-    """What ``experimental`` may ask for: ``execution.scheduler_timing`` and ``execution.stretch_values``.
+@dataclass(frozen=True, slots=True)
+class Experimental:
+    """What ``experimental.execution`` may ask for."""
 
-    Without ``timing`` the program has no place for them in its result, and nothing may be asked for.
+    scheduler_timing: bool = False
+    stretch_values: bool = False
+    allow_approximation: bool = True
+
+
+def experimental_execution(experimental: object, *, timing: bool = True) -> Experimental:
+    """Read ``experimental``, which may hold ``execution`` with the names of `Experimental`.
+
+    ``allow_approximation: false`` refuses to run what an emulator can't simulate exactly. Without ``timing``
+    the program has no place for timings in its result, and none may be asked for.
 
     Raises:
         JobError: anything else stands there.
     """
     if experimental in (None, {}):
-        return False, False
-    outer = known_keys(experimental, {"execution"} if timing else set(), "options.experimental")
-    inner = known_keys(
-        outer.get("execution", {}), {"scheduler_timing", "stretch_values"}, "options.experimental.execution"
-    )
-    return (
-        flag(inner.get("scheduler_timing", False), "experimental.execution.scheduler_timing"),
-        flag(inner.get("stretch_values", False), "experimental.execution.stretch_values"),
+        return Experimental()
+    known = {"allow_approximation"} | ({"scheduler_timing", "stretch_values"} if timing else set())
+    outer = known_keys(experimental, {"execution"}, "options.experimental")
+    inner = known_keys(outer.get("execution", {}), known, "options.experimental.execution")
+    return Experimental(
+        **{name: flag(value, f"experimental.execution.{name}") for name, value in inner.items()}
     )
 
 

@@ -38,6 +38,7 @@ class Execution:
     idle_noise: bool = False
     scheduler_timing: bool = False
     stretch_values: bool = False
+    allow_approximation: bool = True
     simulator: dict[str, object] = field(default_factory=dict)
 
 
@@ -101,6 +102,7 @@ def _unit(items: list[WorkItem], execution: Execution, context: ProgramContext) 
         mock=context.mock,
         scheduler_timing=execution.scheduler_timing,
         stretch_values=execution.stretch_values,
+        allow_approximation=execution.allow_approximation,
         simulator=execution.simulator,
     )
 

@@ -59,7 +59,7 @@ class Sampler:
                 f"isn't possible with execution.meas_type {meas_type!r}.",
                 "Turn measurement twirling off, or ask for classified results.",
             )
-        timing, stretches = experimental_execution(options.experimental)
+        asked = experimental_execution(options.experimental)
         settings, seed = simulator_settings(options.simulator)
         execution = Execution(
             meas_level=meas_type,
@@ -67,8 +67,9 @@ class Sampler:
             rep_delay_seconds=check_rep_delay(options.execution.rep_delay, context),
             seed=seed,
             idle_noise=options.dynamical_decoupling.enable,
-            scheduler_timing=timing,
-            stretch_values=stretches,
+            scheduler_timing=asked.scheduler_timing,
+            stretch_values=asked.stretch_values,
+            allow_approximation=asked.allow_approximation,
             simulator=settings,
         )
         items, kept = [], []
@@ -109,7 +110,7 @@ class Sampler:
         ]
         if kept["client"]:
             return Result(_for_client(kept, arrays, metadata, outcome))
-        return Result(_plain(kept, arrays, metadata))
+        return Result(_plain(kept, arrays, metadata, outcome))
 
 
 def check_version(tree: dict[str, Any]) -> None:
@@ -240,6 +241,7 @@ def _for_client(
         "metadata": {
             "execution": {"execution_spans": execution_spans(kept["pubs"], outcome)},
             "version": 2,
+            **_approximations(outcome),
         },
     }
     return json.dumps(typed("PrimitiveResult", whole), cls=RuntimeEncoder).encode()
@@ -254,6 +256,7 @@ def _plain(
     kept: dict[str, Any],
     arrays: list[dict[str, NDArray[Any]]],
     metadata: list[dict[str, Any]],
+    outcome: Outcome,
 ) -> bytes:
     """``support_qiskit: false``: samples as hexadecimal words, IQ points as pairs of numbers."""
     results = []
@@ -265,7 +268,12 @@ def _plain(
             else:
                 fields[name] = {"samples": np.stack([array.real, array.imag], axis=-1).tolist()}
         results.append({"data": fields, "metadata": facts})
-    return json.dumps({"results": results, "metadata": {"version": 2}}).encode()
+    return json.dumps({"results": results, "metadata": {"version": 2, **_approximations(outcome)}}).encode()
+
+
+def _approximations(outcome: Outcome) -> dict[str, list[str]]:
+    """What an emulator didn't simulate exactly, where there is anything to tell."""
+    return {"approximations": outcome.approximations} if outcome.approximations else {}
 
 
 def _words(packed: NDArray[np.uint8]) -> Any:
