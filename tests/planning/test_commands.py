@@ -130,7 +130,8 @@ def test_plan_takes_past_jobs(ketline: Shell, tmp_path: Path) -> None:
     assert told["modes"][0]["usage_seconds"]["median"] == pytest.approx(28, rel=0.01)
     assert told["modes"][0]["wall_seconds"]["median"] > 3 * 80
     assert "'x'" in ketline.refused("plan", "--past", trace, "--of", "x")
-    assert "go together" in ketline.refused("plan", "--past", trace)
+    assert "--past goes with --of" in ketline.refused("plan", "--past", trace)
+    assert "--of needs --past" in ketline.refused("plan", "--of", "s")
 
 
 @pytest.mark.parametrize(

@@ -262,4 +262,6 @@ def test_what_is_exported_can_be_simulated(server: Server, tmp_path: Path) -> No
     assert mine.qpu_seconds > 0
     assert mine.recorded is not None
     assert mine.instance.startswith("instance-")
+    told = json.loads(ketline("plan", "--of", done, "--data", server.data, "--backend", "ket_fast", "--json"))
+    assert told["advised"] == "job"
     assert json.loads(ketline("simulate", file, "--json"))["settings"][0]["runs"][0]["unfinished_jobs"] == 0

@@ -46,7 +46,7 @@ def export(
     from ketline.planning.history import closed_loop
     from ketline.planning.trace import TraceError, write
 
-    trace = _read(data, config, _time("since", since), _time("until", until))
+    trace = read_folder(data, config, _time("since", since), _time("until", until))
     if not trace.jobs:
         raise Refusal("there are no such jobs that have ended.")
     if not as_recorded:
@@ -72,7 +72,8 @@ def _time(option: str, text: str | None) -> float | None:
     return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
 
 
-def _read(data: Path, config: Path | None, since: float | None, until: float | None) -> Trace:
+def read_folder(data: Path, config: Path | None, since: float | None, until: float | None) -> Trace:
+    """The jobs of a folder that have ended, with their sessions and batches."""
     from ketline.service import traces
     from ketline.service.backends import mock_name
     from ketline.service.data import DataFolder

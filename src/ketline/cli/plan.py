@@ -12,6 +12,7 @@ from ketline.cli.output import Refusal, print_json, show
 
 if TYPE_CHECKING:
     from ketline.planning.timeline import Panel
+    from ketline.planning.trace import Trace
 
 
 def plan(
@@ -54,7 +55,7 @@ def plan(
         float | None, typer.Option(min=0, max=2, help="How far times may be off: sigma of their logarithm.")
     ] = None,
     past: Annotated[
-        Path | None, typer.Option(metavar="TRACE", help="Describe it by past jobs of this trace, see --of.")
+        Path | None, typer.Option(metavar="TRACE", help="Describe it by past jobs of this trace; see --of.")
     ] = None,
     of: Annotated[
         list[str] | None,
@@ -93,7 +94,7 @@ def plan(
         "close_seconds": close_seconds, "reuses_noise_model": reuses_noise_model, "spread": spread,
     }  # fmt: skip
     flags = {name: value for name, value in given.items() if value is not None}
-    workload = _description(file, flags, past, of or [])
+    workload = _description(file, flags, past, of or [], data)
     if data is not None:
         for name, value in (("--crowd", crowd), ("--centre", centre)):
             if value is not None:
@@ -116,18 +117,21 @@ def plan(
 
 
 def _description(
-    file: Path | None, flags: dict[str, Any], past: Path | None, of: list[str]
+    file: Path | None, flags: dict[str, Any], past: Path | None, of: list[str], data: Path | None
 ) -> dict[str, Any]:
     """The keys of the workload: of past jobs, of a file, of flags; later ones override earlier ones."""
     from ketline.planning.trace import TraceError, read
     from ketline.planning.workload import WorkloadError, described, of_past, read_toml
 
-    if (past is None) != (not of):
-        raise Refusal("--past and --of go together: a trace, and the ids of jobs in it.")
+    if past is not None and not of:
+        raise Refusal("--past goes with --of: the ids of jobs, sessions or batches in the trace.")
+    if of and past is None and data is None:
+        raise Refusal("--of needs --past TRACE or --data DIR, where the past jobs are.")
     values: dict[str, Any] = {}
     try:
-        if past is not None:
-            values |= of_past(read(past), of).model_dump(exclude_unset=True)
+        if of:
+            trace = read(past) if past is not None else _past_of(data)
+            values |= of_past(trace, of).model_dump(exclude_unset=True)
         if file is not None:
             values |= read_toml(file)
         if "circuits" in flags:
@@ -141,6 +145,13 @@ def _description(
     except (WorkloadError, TraceError) as error:
         raise Refusal(str(error)) from error
     return values
+
+
+def _past_of(data: Path | None) -> Trace:
+    from ketline.cli.export import read_folder
+
+    assert data is not None
+    return read_folder(data, None, None, None)
 
 
 def _play(
