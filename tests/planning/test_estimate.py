@@ -88,6 +88,19 @@ def test_every_limit_is_told(case: dict[str, object], limit: str, blocks: bool, 
     assert found[0].solution
 
 
+def test_too_many_executions_are_told() -> None:
+    found = limits_hit(
+        1.0,
+        InstanceSpec("i"),
+        QpuSpec("q"),
+        consumed_seconds=0.0,
+        executions=10_000_001,
+        max_executions=10_000_000,
+    )
+    assert [(hit.limit, hit.blocks) for hit in found] == [("executions", True)]
+    assert "10,000,001" in found[0].message
+
+
 def test_the_users_own_limit_counts_when_it_is_lower() -> None:
     found = limits_hit(10.0, InstanceSpec("i"), QpuSpec("q"), consumed_seconds=0.0, max_execution_seconds=5.0)
     assert [hit.limit for hit in found] == ["max_execution_seconds"]

@@ -138,10 +138,13 @@ def limits_hit(
     consumed_seconds: float,
     pending_jobs: int = 0,
     max_execution_seconds: float | None = None,
+    executions: int | None = None,
+    max_executions: int | None = None,
 ) -> list[LimitHit]:
     """The limits that a job of ``seconds`` QPU usage would hit, the most severe first.
 
     ``consumed_seconds`` is the usage inside the instance's window and ``pending_jobs`` its unfinished jobs.
+    ``max_executions`` is what the job's program takes, None where it sets no limit.
     Sources: ``modes.md`` 1.4, 5.2, 5.5, 6.4 and the rulings C7, C10, C18.
     """
     hits: list[LimitHit] = []
@@ -168,6 +171,15 @@ def limits_hit(
                 "max_pending_jobs",
                 f"{pending_jobs} jobs are unfinished; the plan allows {instance.max_pending_jobs}.",
                 "Wait until a job has ended, or cancel one.",
+                blocks=True,
+            )
+        )
+    if executions is not None and max_executions is not None and executions > max_executions:
+        hits.append(
+            LimitHit(
+                "executions",
+                f"The job has {executions:,} executions; a job may have {max_executions:,}.",
+                "Split the job, or take fewer shots.",
                 blocks=True,
             )
         )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ketline.core.scheduler import Scheduler
 from ketline.planning.estimate import Rates, limits_hit, usage
+from ketline.programs.base import Limits
 from ketline.service.clock import as_datetime
 from ketline.service.facade import JobView, Principal
 from ketline.service.house import House
@@ -79,6 +80,8 @@ class ExplainingDoor:
             consumed_seconds=house.engine.scheduler.usage(instance.instance_id).used_seconds,
             pending_jobs=unfinished,
             max_execution_seconds=asked.max_execution_seconds,
+            executions=asked.executions,
+            max_executions=Limits().max_executions if asked.program == "sampler" else None,
         )
         return Estimated(backend.name, instance.plan, formula, expected, tuple(hits))
 
