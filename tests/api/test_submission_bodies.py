@@ -27,12 +27,12 @@ def test_params_are_kept_byte_for_byte(check_params):
 
 def test_every_field_arrives():
     content = {
-        **_LEAST, "log_level": "WARNING", "runtime": "ns/image:1", "session_id": "s1",
+        **_LEAST, "log_level": "WARNING", "runtime": "", "session_id": "s1",
         "tags": ["a", "b", "a"], "cost": 300, "private": True, "calibration_id": "slow",
     }  # fmt: skip
     request = job_request(json.dumps(content).encode(), check_params=True)
     assert (request.program, request.backend, request.log_level) == ("sampler", "ket_x", "warning")
-    assert (request.runtime, request.workload_id, request.tags) == ("ns/image:1", "s1", ("a", "b"))
+    assert (request.workload_id, request.tags) == ("s1", ("a", "b"))
     assert (request.cost_seconds, request.private, request.calibration_id) == (300.0, True, "slow")
 
 
@@ -57,6 +57,7 @@ def test_every_field_arrives():
         ({"private": 1}, "private"),
         ({"remote_storage": {}}, "remote_storage"),
         ({"start_session": True}, "start_session"),
+        ({"runtime": "ns/image:1"}, "runtime"),
         ({"backend": "a\x00b"}, "backend"),
     ],
 )

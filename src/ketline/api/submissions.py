@@ -91,6 +91,8 @@ def job_request(body: bytes | bytearray, *, check_params: bool) -> JobRequest:
         raise invalid("params", "a JSON object is expected")
     if check_params:
         parse_json(params)
+    if text_field(content, "runtime", longest=200):
+        raise invalid("runtime", "images can't be chosen here; leave the option environment.image out")
     return JobRequest(
         program=text_field(content, "program_id", longest=100, required=True) or "",
         backend=text_field(content, "backend", longest=200, required=True) or "",
@@ -101,7 +103,6 @@ def job_request(body: bytes | bytearray, *, check_params: bool) -> JobRequest:
         private=flag_field(content, "private") or False,
         calibration_id=text_field(content, "calibration_id", longest=200) or None,
         log_level=_log_level(content),
-        runtime=text_field(content, "runtime", longest=200) or "",
     )
 
 
