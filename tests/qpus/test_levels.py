@@ -48,6 +48,18 @@ def test_both_is_consistent_shot_by_shot():
     assert along[bits == 0].max() <= 0 < along[bits == 1].min()
 
 
+def test_a_given_model_misreads_once():
+    """Kerneled points under a given model: its readout error shows, and no other."""
+    from qiskit_aer.noise import NoiseModel, ReadoutError
+
+    model = NoiseModel()
+    model.add_readout_error(ReadoutError([[0.8, 0.2], [0.2, 0.8]]), [0])
+    options = {"noise_model": model.to_dict(serializable=True)}
+    unit = WorkUnit([item(prepared(0), 20_000)], meas_level="both", simulator=options)
+    ones = int(numbers(run(unit).items[0], "c", 1).sum())
+    assert binomtest(ones, 20_000, 0.2).pvalue > 5.7e-7
+
+
 def test_levels_have_their_shapes():
     circuit = QuantumCircuit(5, 2)
     circuit.measure([0, 1], [0, 1])

@@ -4,13 +4,18 @@ import numpy as np
 import pytest
 from qiskit import QuantumCircuit
 from qiskit.quantum_info import SuperOp
-from qiskit_aer.noise import NoiseModel, depolarizing_error, thermal_relaxation_error
+from qiskit_aer.noise import NoiseModel, QuantumError, depolarizing_error, thermal_relaxation_error
 from qiskit_ibm_runtime.fake_provider import FakeFez, FakeManilaV2, FakeSherbrooke
 from qpu_lab import device
 
 from ketline.qpus.frames import twirled
-from ketline.qpus.noise import DeviceNoise, channel, given_model, kind
+from ketline.qpus.noise import DeviceNoise, _kind_of, channel, given_model
 from ketline.units.errors import JobError
+
+
+def kind(error: QuantumError) -> str:
+    """What the terms of an error that Aer built are."""
+    return _kind_of(entry.operation.name for circuit in error.circuits for entry in circuit.data)
 
 
 @pytest.fixture(scope="module")

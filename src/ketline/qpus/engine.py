@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ketline.qpus.checks import check
 from ketline.qpus.counts import Shots, pack, unpack
 from ketline.qpus.drift import calibration_time, drifted, steps
 from ketline.qpus.driver import Admission, Progress
 from ketline.qpus.iq import placed, points, sides
-from ketline.qpus.items import ReadyItem, TimedItem, Workbench, check, readers
+from ketline.qpus.items import ReadyItem, TimedItem, Workbench, readers
 from ketline.qpus.methods import check_time
 from ketline.qpus.run import PIECE_SECONDS, Clock, Simulation, calls, now
 from ketline.qpus.timing import text
@@ -172,7 +173,8 @@ class Engine:
         return outcome
 
     def _misreads(self, unit: WorkUnit, qubit: int) -> float:
-        if not unit.noise or self._bench.noise is None:
+        # A noise model that was given has done its own misreading.
+        if not unit.noise or self._bench.noise is None or unit.simulator.get("noise_model") is not None:
             return 0.0
         error = self._bench.noise.readout(qubit)
         return 0.0 if error is None else float(error.probabilities[0][1])

@@ -345,8 +345,3 @@ def _kind_of(names: Iterable[str]) -> Kind:
     if found <= _PAULI:
         return "pauli"
     return "clifford" if found <= _CLIFFORD else "kraus"
-
-
-def kind(error: QuantumError) -> Kind:
-    """What the terms of an error are."""
-    return _kind_of(instruction.operation.name for circuit in error.circuits for instruction in circuit.data)

@@ -143,10 +143,3 @@ def ideal(device: str, name: str) -> Device:
 def mock_name(name: str) -> str:
     """The name of a QPU's twin for dry runs: ``ket_fez`` has ``mock_fez``."""
     return f"mock_{name.partition('_')[2]}"
-
-
-def mock_twin(device: Device) -> Device:
-    """The twin of a device for dry runs: the same figures under the twin's name."""
-    name = mock_name(device.name)
-    properties = None if device.properties is None else {**device.properties, "backend_name": name}
-    return Device(name, {**device.configuration, "backend_name": name}, properties, device.calibration_id)
