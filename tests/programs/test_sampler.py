@@ -199,6 +199,17 @@ def test_seed_makes_a_twirled_job_repeatable() -> None:
     assert np.array_equal(units[0].items[0].parameter_values, units[1].items[0].parameter_values)
 
 
+def test_experimental_options_come_through_the_client() -> None:
+    asked = {"scheduler_timing": True, "allow_approximation": False}
+    options = {"experimental": {"execution": asked}}
+    _, raw = posted(lambda machine: SamplerV2(machine, options=options), lambda s: s.run([bell()]))
+    unit = program("sampler").prepare(open_params(raw, Limits()), context()).unit
+    assert unit.scheduler_timing
+    assert not unit.allow_approximation
+    told = decoded(work("sampler", raw, context()))[0].metadata["compilation"]["scheduler_timing"]
+    assert told["circuit_duration"] > 0
+
+
 def test_simulator_options_reach_the_unit() -> None:
     noise = NoiseModel()
     noise.add_all_qubit_quantum_error(pauli_error([("X", 0.1), ("I", 0.9)]), ["x"])

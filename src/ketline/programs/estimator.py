@@ -21,7 +21,7 @@ from ketline.programs.learned import recall, remember
 from ketline.programs.mitigation.estimation import JobPlan, Pub, Recipe, evaluate_job, needed_layers, plan_job
 from ketline.programs.mitigation.layers import Layer, LayerNoise
 from ketline.programs.mitigation.learning import LearningOptions, LearningPlan, learned, plan_learning
-from ketline.programs.options import validated
+from ketline.programs.options import lifted, validated
 from ketline.programs.resilience import Resolved, resolve
 from ketline.programs.rounds import Execution, unit_of
 from ketline.programs.sampler import check_version, typed
@@ -212,7 +212,7 @@ def _resolved(tree: dict[str, Any], budget: Budget) -> tuple[Resolved, tuple[Lay
         noises = given["resilience"].get("layer_noise_model")
         rest = {key: value for key, value in given["resilience"].items() if key != "layer_noise_model"}
         given = {**given, "resilience": rest}
-    options = validated(OptionsModel, read_options(given, budget))
+    options = validated(OptionsModel, lifted(read_options(given, budget)))
     level = tree.get("resilience_level")
     if level is None:
         level = 1

@@ -13,6 +13,28 @@ if TYPE_CHECKING:
 ModelT = TypeVar("ModelT", bound="BaseModel")
 
 
+_LIFTED = ("scheduler_timing", "stretch_values", "allow_approximation")
+
+
+def lifted(options: object) -> object:
+    """Options with what belongs to ``experimental.execution`` put back there.
+
+    The client merges ``experimental={"execution": …}`` into ``execution`` before it posts.
+    """
+    if not isinstance(options, dict) or not isinstance(options.get("execution"), dict):
+        return options
+    found = {name: value for name, value in options["execution"].items() if name in _LIFTED}
+    if not found:
+        return options
+    rest = {name: value for name, value in options["execution"].items() if name not in _LIFTED}
+    experimental = options.get("experimental") or {}
+    inner = experimental.get("execution", {}) if isinstance(experimental, dict) else {}
+    if not isinstance(experimental, dict) or not isinstance(inner, dict):
+        return options
+    merged = {**experimental, "execution": {**inner, **found}}
+    return {**options, "execution": rest, "experimental": merged}
+
+
 def validated(model: type[ModelT], value: object, name: str = "") -> ModelT:
     """Options as a published model; a key that the model doesn't know is refused at any depth.
 

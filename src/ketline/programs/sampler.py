@@ -17,7 +17,7 @@ from ketline.programs.executor import duration_in_dt, experimental_execution
 from ketline.programs.failures import bad_option, unreadable
 from ketline.programs.items import Item, pack_flips, packed_of, registers
 from ketline.programs.mitigation.twirling import sizes, twirl
-from ketline.programs.options import validated
+from ketline.programs.options import lifted, validated
 from ketline.programs.rounds import Execution, make_unit
 from ketline.programs.simulation import simulator_settings
 from ketline.programs.spans import execution_spans
@@ -47,7 +47,7 @@ class Sampler:
         budget = Budget(context.limits.max_decompressed_bytes)
         tree = known_keys(params.tree, _KEYS, "params")
         check_version(tree)
-        options = validated(OptionsModel, read_options(tree.get("options") or {}, budget))
+        options = validated(OptionsModel, lifted(read_options(tree.get("options") or {}, budget)))
         run_shots = tree.get("shots")
         if run_shots is not None and (type(run_shots) is not int or run_shots < 1):
             raise unreadable("shots", f"{run_shots!r} isn't a whole number of at least 1.")
