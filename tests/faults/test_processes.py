@@ -75,8 +75,8 @@ def test_classical_work_that_misbehaves_fails_its_job_alone(tmp_path: Path, when
 def test_a_qpu_process_that_dies_fails_its_job_and_comes_back(tmp_path: Path) -> None:
     async def scenario(c: Centre) -> None:
         doomed = await c.submit(backend="ket_paced", params=bell(shots=20_000))
-        queued = [await c.submit(backend="ket_paced") for _ in range(3)]
         await on_the_qpu(c, doomed)
+        queued = [await c.submit(backend="ket_paced") for _ in range(3)]
         facts = c.runtime._house.work.machines.facts["ket_paced"]
         assert facts["job"] == doomed.job_id
         os.kill(facts["pid"], signal.SIGKILL)

@@ -49,6 +49,7 @@ class _Current:
     job_id: str
     message: dict[str, Any]
     sent: bool = False
+    attempts: int = 0
     locked_at: float | None = None
     stopping: bool = False
     alarm: asyncio.TimerHandle | None = None
@@ -106,6 +107,7 @@ class QpuHost:
     def _send_run(self) -> None:
         if self._ready and self._current is not None and not self._current.sent:
             self._current.sent = self._child.send(self._current.message)
+            self._current.attempts += 1
 
     def stop(self, job_id: str) -> None:
         """Give a job up: politely, then by force."""
@@ -205,7 +207,10 @@ class QpuHost:
         if self._closing:
             return
         current = self._current
-        if current is not None and current.sent:
+        if current is not None and current.sent and self._unheard(current):
+            # It may have died before it read the message. A job that is its death is found out at once.
+            current.sent = False
+        elif current is not None and current.sent:
             self._finish()
             seconds = 0.0 if current.locked_at is None else time.monotonic() - current.locked_at
             if current.stopping:
@@ -225,6 +230,10 @@ class QpuHost:
     def _again(self) -> None:
         self._retry = None
         self._child = self._spawn()
+
+    @staticmethod
+    def _unheard(current: _Current) -> bool:
+        return current.locked_at is None and not current.stopping and current.attempts < 2
 
     def _died(self, ending: str) -> Failure:
         kind = errors.QPU_PROCESS_DIED
