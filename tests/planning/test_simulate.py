@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -222,6 +223,15 @@ def test_a_load_that_names_what_the_centre_lacks_is_refused() -> None:
         simulate(ONE, Trace([TraceJob("a", 0.0, "i", "r")]))
     with pytest.raises(CentreError, match="instance 'k'"):
         simulate(ONE, Trace([TraceJob("a", 0.0, "k", "q")]))
+
+
+def test_what_there_is_no_figure_for_is_null_in_json() -> None:
+    centre = Centre((QpuSpec("q"),), (InstanceSpec("i"), InstanceSpec("idle")))
+    told = study(centre, [Trace([TraceJob("a", 0.0, "i", "q", qpu_seconds=1)])]).as_dict()
+    assert json.loads(json.dumps(told, allow_nan=False)) == told
+    figures = told["runs"][0]
+    assert figures["instances"]["idle"]["waiting"]["median"] is None
+    assert figures["sessions"]["idle_share"] is None
 
 
 def test_a_trace_implies_its_centre() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
@@ -110,11 +111,19 @@ class Figures:
         return figures
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON; times in seconds."""
+        """For JSON; times in seconds. What there is no figure for is None."""
         found = asdict(self)
         found["utilisation"] = self.utilisation
         found["sessions"]["idle_share"] = self.sessions.idle_share
-        return found
+        known: dict[str, Any] = without_nan(found)
+        return known
+
+
+def without_nan(value: Any) -> Any:
+    """The same with None for every NaN, which JSON doesn't have."""
+    if isinstance(value, dict):
+        return {key: without_nan(part) for key, part in value.items()}
+    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def waiting_of(jobs: Iterable[Job]) -> Waiting:

@@ -17,7 +17,7 @@ from ketline.core.model import JobStatus
 from ketline.planning import synthetic
 from ketline.planning import trace as trace_format
 from ketline.planning.centre import Centre, CentreError, Variation, varied
-from ketline.planning.measure import Figures, measure
+from ketline.planning.measure import Figures, measure, without_nan
 from ketline.planning.statistics import Difference, block_difference, paired_difference
 from ketline.planning.synthetic import Part, Stream
 from ketline.planning.trace import Trace
@@ -119,7 +119,7 @@ class Setting:
         """For JSON."""
         return {
             "setting": self.variation.describe(),
-            "headline": self.headline(),
+            "headline": without_nan(self.headline()),
             "runs": [
                 run.figures.as_dict()
                 | {"unfinished_jobs": run.unfinished, "events": run.events, "wall_seconds": run.wall_seconds}
