@@ -88,7 +88,8 @@ class Operation(APIRoute):
             operation_id=answer.__name__,
             tags=[noun],
             summary=summary.strip(),
-            description=description.strip(),
+            # Without one FastAPI takes what stands at `_described`.
+            description=description.strip() or summary.strip(),
             status_code=status,
             response_class=Response,
             response_model=None,
