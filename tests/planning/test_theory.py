@@ -16,8 +16,8 @@ from ketline.planning.synthetic import Amount, Exponential, Fixed, Poisson, Stre
 SERVICE = 10.0
 LOAD = 0.5
 SEEDS = range(10)
-SECONDS = 50_000.0
-WARM_UP = 5_000.0
+SECONDS = 36_000.0
+WARM_UP = 3_000.0
 
 
 def one_server(*instances: InstanceSpec) -> Centre:
