@@ -9,7 +9,8 @@ import pytest
 
 from ketline.cli.main import run
 from ketline.core.model import Mode
-from ketline.planning.trace import Recorded, Trace, TraceJob, TraceWorkload, write
+from ketline.planning.trace import Recorded, Trace, TraceJob, TraceWorkload
+from ketline.planning.trace_files import write
 
 LOAD = """
 seconds = 14400

@@ -244,7 +244,7 @@ def test_plan_asks_the_server(server: Server, queue: list[str], tmp_path: Path) 
 
 
 def test_what_is_exported_can_be_simulated(server: Server, tmp_path: Path) -> None:
-    from ketline.planning.trace import read
+    from ketline.planning.trace_files import read
 
     with server.inside("others") as client:
         done = submit(client, 100, "ket_fast")

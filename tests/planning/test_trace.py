@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from ketline.core.model import Mode
-from ketline.planning.trace import Recorded, Trace, TraceError, TraceJob, TraceWorkload, check, read, write
+from ketline.planning.trace import Recorded, Trace, TraceError, TraceJob, TraceWorkload, check
+from ketline.planning.trace_files import read, write
 
 
 def small_trace() -> Trace:

@@ -44,7 +44,8 @@ def export(
     are left out: they have no queue.
     """
     from ketline.planning.history import closed_loop
-    from ketline.planning.trace import TraceError, write
+    from ketline.planning.trace import TraceError
+    from ketline.planning.trace_files import write
 
     trace = read_folder(data, config, _time("since", since), _time("until", until))
     if not trace.jobs:

@@ -120,7 +120,8 @@ def _description(
     file: Path | None, flags: dict[str, Any], past: Path | None, of: list[str], data: Path | None
 ) -> dict[str, Any]:
     """The keys of the workload: of past jobs, of a file, of flags; later ones override earlier ones."""
-    from ketline.planning.trace import TraceError, read
+    from ketline.planning.trace import TraceError
+    from ketline.planning.trace_files import read
     from ketline.planning.workload import WorkloadError, described, of_past, read_toml
 
     if past is not None and not of:

@@ -103,7 +103,7 @@ def simulate(
 
 def _traces(load: Path, seeds: int, first_seed: int) -> list[Trace]:
     from ketline.planning.simulate import load_toml
-    from ketline.planning.trace import read
+    from ketline.planning.trace_files import read
 
     if load.suffix.lower() == ".toml":
         described = load_toml(load)
