@@ -32,6 +32,11 @@ def _cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / 100
 
 
+async def _whole(reader: asyncio.StreamReader) -> bytes:
+    head = await reader.readuntil(b"\r\n\r\n")
+    return head + await reader.readexactly(int(head.partition(b"content-length: ")[2].split()[0]))
+
+
 @pytest.mark.usefixtures("_many_connections")
 def test_two_thousand_held_answers_cost_next_to_nothing(other_server, other_http, bell):
     """Held for 20 s by configuration; all are answered when the job ends."""
@@ -60,7 +65,7 @@ def test_two_thousand_held_answers_cost_next_to_nothing(other_server, other_http
         canceller, cancelling = await asyncio.open_connection("127.0.0.1", port)
         cancelling.write(cancel)
         await canceller.readuntil(b"\r\n\r\n")
-        answers = await asyncio.gather(*(reader.read(4_096) for reader, _ in connections))
+        answers = await asyncio.gather(*(_whole(reader) for reader, _ in connections))
         took = time.perf_counter() - begun
         for _, writer in (*connections, (None, cancelling)):
             writer.close()
@@ -68,7 +73,7 @@ def test_two_thousand_held_answers_cost_next_to_nothing(other_server, other_http
 
     cpu, answers, took = asyncio.run(ask())
     assert cpu < 0.25
-    assert all(b'"Cancelled"' in answer for answer in answers)
+    assert [answer for answer in answers if b'"Cancelled"' not in answer] == []
     assert took < 10
 
 
