@@ -50,6 +50,7 @@ def served(backend: Any, circuit: Any, observable: Any, level: int) -> list[floa
 
 def direct(circuit: Any, observable: Any, level: int) -> list[float]:
     """Time of running the same circuits on Aer, reduced in the same way, the noise built beforehand."""
+    import numpy as np
     from qiskit_aer import AerSimulator
     from qiskit_ibm_runtime import RuntimeEncoder
 
@@ -73,14 +74,17 @@ def direct(circuit: Any, observable: Any, level: int) -> list[float]:
         raw = json.dumps(params, cls=RuntimeEncoder).encode()
         unit = estimator.prepare(open_params(raw, context.limits), context).unit
         seconds = 0.0
-        for item in bench.ready(unit, 8_000_000_000):
-            binds = {name: column.tolist() for name, column in item.values.items()}
-            simulator = AerSimulator(method=item.method.name, noise_model=item.model())
-            began = time.perf_counter()
-            simulator.run(
-                [item.reduced.circuit], parameter_binds=[binds] if binds else None, shots=item.item.shots
-            ).result()
-            seconds += time.perf_counter() - began
+        for item in bench.ready(unit, 8_000_000_000, np.random.default_rng(1)):
+            for part in item.parts:
+                binds = {name: column.tolist() for name, column in part.values.items()}
+                simulator = AerSimulator(noise_model=part.source.model(channels=False))
+                began = time.perf_counter()
+                simulator.run(
+                    [part.reduced.circuit],
+                    parameter_binds=[binds] if binds else None,
+                    shots=part.row_shots if binds else part.rows * part.row_shots,
+                ).result()
+                seconds += time.perf_counter() - began
         taken.append(seconds)
     return taken
 
