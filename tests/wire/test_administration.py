@@ -302,6 +302,11 @@ def test_nothing_starts_during_maintenance_and_all_goes_on_after(
     centre: Server, admin: httpx.Client, bell: QuantumCircuit
 ) -> None:
     windows = own(centre, "/qpus/ket_manila/windows")
+    batch = admin.post("/sessions", json={"mode": "batch", "backend": "ket_manila"}).json()["id"]
+    coming = admin.post(windows, json={"start": soon(1800), "end": soon(3600)}).json()
+    assert admin.get(f"/sessions/{batch}").json()["interrupted_at"] == coming["start"]
+    assert admin.delete(f"{windows}/{coming['id']}").status_code == 204
+    assert admin.get(f"/sessions/{batch}").json()["interrupted_at"] is None
     made = admin.post(windows, json={"end": soon(3600), "reason": "helium"}).json()
     assert (made["kind"], made["reason"]) == ("maintenance", "helium")
     assert "helium" in admin.get("/backends/ket_manila/status").json()["message"]

@@ -87,6 +87,8 @@ def session_object(workload: WorkloadView) -> dict[str, Any]:
         "timestamps": [{"status": state.value, "timestamp": moment(at)} for state, at in workload.history],
         "elapsed_time": _usage_seconds(workload, datetime.now(UTC)),
         "user_id": workload.user_id,
+        # Ours: when maintenance, or a reservation for somebody else, next takes the QPU away.
+        "interrupted_at": moment(workload.interrupted_at),
     }
 
 

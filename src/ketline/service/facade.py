@@ -107,6 +107,8 @@ class WorkloadView:
     last_job_completed_at: datetime | None
     usage_seconds: float
     history: tuple[tuple[WorkloadState, datetime], ...]
+    interrupted_at: datetime | None = None
+    """When maintenance, or a reservation for somebody else, next takes the QPU away."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -234,6 +234,7 @@ def workload_view(workload: Workload) -> WorkloadView:
         last_job_completed_at=maybe_datetime(workload.last_job_completed_at),
         usage_seconds=workload.usage_seconds,
         history=tuple((state, as_datetime(at)) for state, at in workload.history),
+        interrupted_at=maybe_datetime(workload.interrupted_at),
     )
 
 
