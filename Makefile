@@ -31,7 +31,7 @@ test: check  ## checks and all tests
 	$(BIN)/pytest
 
 bench: $(STAMP)  ## ratios to what a user would pick instead
-	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks --keep
 
 docs: $(STAMP)  ## make the reference pages from the code
 	$(BIN)/python -m ketline.cli.reference docs/reference
