@@ -16,7 +16,6 @@ from benchmarks.harness import Row, machine, show, verdict
 MODULES = {
     "core_scheduler": "The scheduler alone",
     "emulator": "The emulated QPU alone",
-    "programs": "Preparing and finalizing",
     "planning": "The planner",
     "client_bell": "A Bell circuit through the unmodified client",
     "client_session": "A session of Estimator iterations",
@@ -40,8 +39,8 @@ def main() -> int:
     for name in chosen.names or MODULES:
         results[name] = run(name)
         show(MODULES[name], results[name])
-    if chosen.keep:
-        Path(__file__).with_name("RESULTS.md").write_text(markdown(results), encoding="utf-8")
+        if chosen.keep:
+            Path(__file__).with_name("RESULTS.md").write_text(markdown(results), encoding="utf-8")
     return 0
 
 
