@@ -29,10 +29,14 @@ def refused(kind: ErrorKind) -> pytest.RaisesExc[KetlineError]:
     return pytest.RaisesExc(KetlineError, check=lambda error: error.kind is kind)
 
 
+def files_called(name: str, folder: Path) -> list[Path]:
+    return list(folder.rglob(name))
+
+
 async def gone(folder: Path, name: str) -> None:
     """Files are removed behind the back of whoever waits for an answer."""
     for _ in range(500):
-        if not list(folder.rglob(name)):
+        if not files_called(name, folder):
             return
         await asyncio.sleep(0.01)
     raise AssertionError(f"{name} is still there")
