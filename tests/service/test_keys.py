@@ -32,6 +32,31 @@ def test_a_key_shows_its_id_and_keeps_its_secret() -> None:
         assert keys.split(wrong) is None
 
 
+@pytest.mark.parametrize("existing", [False, True])
+def test_other_users_of_the_machine_can_not_read_secrets_and_results(tmp_path: Path, existing: bool) -> None:
+    root = tmp_path / "centre"
+    if existing:
+        (root / "files").mkdir(parents=True, mode=0o755)
+        root.chmod(0o755)
+        (root / "ketline.db").touch(mode=0o644)
+
+    async def scenario(c: Centre) -> None:
+        job = await c.submit()
+        await c.end(job)
+        opened = [
+            path
+            for path in (root, *root.iterdir())
+            if path.name in {"files", "scratch", "qpus"} or path.name.startswith("ketline.db")
+            if stat.S_IMODE(path.stat().st_mode) & 0o077
+        ]
+        assert not [path for path in opened if path.name != "scratch"]
+        assert all(stat.S_IMODE(path.stat().st_mode) == 0o700 for path in (root / "scratch").iterdir())
+        assert len(list(root.glob("ketline.db*"))) == 3, "the log that is written ahead is as private"
+
+    play(root, scenario)
+    assert stat.S_IMODE(root.stat().st_mode) == (0o755 if existing else 0o700)
+
+
 def test_the_first_start_makes_what_is_needed(tmp_path: Path) -> None:
     async def scenario(c: Centre) -> None:
         path = c.data.administrator_key

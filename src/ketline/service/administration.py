@@ -32,8 +32,8 @@ class Administration:
     """
 
     def __init__(self, data_folder: Path, settings: Settings) -> None:
-        data_folder.mkdir(parents=True, exist_ok=True)
         self._data = DataFolder(data_folder)
+        self._data.keep_private(settings)
         self._settings = settings
         self._store = Store(self._data.database_url(settings), failed=lambda _: None, readers=1)
         try:

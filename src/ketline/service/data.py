@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,9 +15,28 @@ class DataFolder:
 
     root: Path
 
+    def keep_private(self, settings: Settings) -> None:
+        """Make the folder, and keep other users of the machine out of what is in it.
+
+        The database holds the secret that signs tokens, and the files are everybody's circuits and results.
+        What an administrator opened for a group on purpose is the folder itself; that stays as it is.
+        """
+        self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not settings.store.database_url:
+            self._database.touch(mode=0o600)
+        for file in self.root.glob(f"{self._database.name}*"):
+            _close(file, 0o600)
+        for folder in (self.root / "files", self.scratch, self.qpus):
+            folder.mkdir(mode=0o700, exist_ok=True)
+            _close(folder, 0o700)
+
+    @property
+    def _database(self) -> Path:
+        return self.root / "ketline.db"
+
     def database_url(self, settings: Settings) -> str:
         """Where the tables are."""
-        return settings.store.database_url or f"sqlite:///{self.root / 'ketline.db'}"
+        return settings.store.database_url or f"sqlite:///{self._database}"
 
     def files_url(self, settings: Settings) -> str:
         """Where payloads, results and logs are."""
@@ -36,3 +56,9 @@ class DataFolder:
     def qpus(self) -> Path:
         """The devices as they were last published."""
         return self.root / "qpus"
+
+
+def _close(path: Path, mode: int) -> None:
+    # Only the owner may change it; whoever else works in the folder was let in by them.
+    with contextlib.suppress(PermissionError):
+        path.chmod(mode)

@@ -240,6 +240,7 @@ async def start(
         ConfigError: the settings name something that doesn't exist.
     """
     data = DataFolder(data_folder)
+    data.keep_private(settings)
     lock = FolderLock(data.root)
     with contextlib.ExitStack() as undo:
         undo.callback(lock.release)
@@ -303,7 +304,7 @@ def _fresh(scratch: Path) -> Path:
     """A folder for this life alone: what a killed predecessor's processes still write can't get into it."""
     shutil.rmtree(scratch, ignore_errors=True)
     folder = scratch / secrets.token_hex(4)
-    folder.mkdir(parents=True)
+    folder.mkdir(mode=0o700, parents=True)
     return folder
 
 
