@@ -6,7 +6,7 @@ import pytest
 
 from ketline.api.holding import seconds_to_end
 from ketline.core.model import JobStatus, Stage
-from ketline.service.facade import JobView
+from ketline.service.views import JobView
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -9,7 +9,7 @@ import pytest
 
 from ketline.api.tokens import Tokens
 from ketline.errors import BAD_CREDENTIALS, KetlineError
-from ketline.service.facade import Principal
+from ketline.service.views import Principal
 
 SECRET = b"a secret of at least thirty-two bytes"
 OWNER = Principal("ada", "key-1", "user")

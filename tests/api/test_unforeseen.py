@@ -8,7 +8,7 @@ import pytest
 
 from ketline.api.app import create_app
 from ketline.config import Settings
-from ketline.service.facade import Principal
+from ketline.service.views import Principal
 
 HEADERS = {"Authorization": "apikey k", "Service-CRN": "crn"}
 

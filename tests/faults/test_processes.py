@@ -17,7 +17,7 @@ from ketline.config import ComputeSettings
 from ketline.core.model import JobStatus, QpuMode
 from ketline.errors import QPU_PROCESS_DIED, TASK_FAILED, TASK_OUT_OF_MEMORY, TASK_TOO_LONG
 from ketline.service import qpu_host
-from ketline.service.facade import JobView
+from ketline.service.views import JobView
 
 STRICT = ComputeSettings(workers=2, prepare_seconds=1.5, finalize_seconds=1.5, memory_bytes=300_000_000)
 

@@ -17,9 +17,9 @@ from qiskit_ibm_runtime import RuntimeEncoder
 from ketline.config import QpuSettings, Settings
 from ketline.service import runtime as live
 from ketline.service.data import DataFolder
-from ketline.service.facade import JobRequest, JobView, Principal
 from ketline.service.runtime import LiveRuntime
 from ketline.service.tasks import TASKS
+from ketline.service.views import JobRequest, JobView, Principal
 
 PATIENCE = 40.0
 MANILA = QpuSettings(name="ket_manila", device="manila", seed=1)

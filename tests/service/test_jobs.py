@@ -22,7 +22,7 @@ from ketline.errors import (
     ErrorKind,
     KetlineError,
 )
-from ketline.service.facade import JobFilter, JobRequest
+from ketline.service.views import JobFilter, JobRequest
 
 
 def refused(kind: ErrorKind) -> pytest.RaisesExc[KetlineError]:

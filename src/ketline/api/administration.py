@@ -13,8 +13,8 @@ from ketline.api.operations import TEXT, TEXTS, Call, Operation
 from ketline.api.replies import json_reply, moment, nothing
 from ketline.config import PLAN_FIGURES, InstanceSettings
 from ketline.core.model import QpuMode
-from ketline.service.facade import InstanceView, KeyView
 from ketline.service.grants import settings_of
+from ketline.service.views import InstanceView, KeyView
 
 _FIGURES: dict[str, dict[str, Any]] = {name: {} for name in PLAN_FIGURES}
 _INSTANCE = {"name": TEXT, "plan": TEXT, "account": TEXT, "region": TEXT, "tags": TEXTS, "qpus": TEXTS}

@@ -12,7 +12,7 @@ from starlette.responses import Response
 from ketline.api.asked import Query, invalid
 from ketline.api.operations import FLAG, MOMENT, TEXTS, Call, Operation
 from ketline.api.replies import json_reply, moment
-from ketline.service.facade import QueueTotal, UsageQuery, UsageTotal
+from ketline.service.views import QueueTotal, UsageQuery, UsageTotal
 
 _FILTERS: dict[str, Any] = {
     "instance": TEXTS, "interval_start": MOMENT, "interval_end": MOMENT, "backend": TEXTS, "user_id": TEXTS,

@@ -9,7 +9,7 @@ from starlette.responses import Response
 from ketline.api.asked import Query, invalid
 from ketline.api.operations import FLAG, MOMENT, TEXT, Call, Operation
 from ketline.api.replies import json_bytes, json_reply
-from ketline.service.facade import BackendView
+from ketline.service.views import BackendView
 
 _OBJECTS_SINCE = "2025-01-01"
 """API version from which the list holds objects; before, and without a version, it holds names."""

@@ -9,7 +9,8 @@ from starlette.types import Scope
 from ketline.api.asked import invalid
 from ketline.api.tokens import Tokens
 from ketline.errors import BAD_CREDENTIALS, KetlineError
-from ketline.service.facade import Principal, Runtime
+from ketline.service.facade import Runtime
+from ketline.service.views import Principal
 
 _REMEMBERED = 4_096
 

@@ -25,7 +25,8 @@ from time import monotonic
 
 from ketline.config import ServerSettings
 from ketline.core.model import Stage
-from ketline.service.facade import JobView, Principal, Runtime
+from ketline.service.facade import Runtime
+from ketline.service.views import JobView, Principal
 
 _GRACE_SECONDS = 0.15
 _POLL_SECONDS = 0.5

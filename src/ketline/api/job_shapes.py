@@ -7,7 +7,7 @@ from typing import Any
 from ketline.api.replies import moment, whole
 from ketline.core.model import JobStatus
 from ketline.errors import RAN_TOO_LONG
-from ketline.service.facade import JobView
+from ketline.service.views import JobView
 
 STATUS_WORDS = {
     JobStatus.QUEUED: "Queued",

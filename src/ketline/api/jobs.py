@@ -18,7 +18,7 @@ from ketline.api.operations import COUNT, FLAG, MOMENT, TEXT, TEXTS, Call, Opera
 from ketline.api.replies import JSON, json_reply, moment, nothing, pieces_reply, text_reply
 from ketline.api.replies import TEXT as PLAIN
 from ketline.errors import TAG_TOO_LONG, TOO_MANY_TAGS, KetlineError
-from ketline.service.facade import JobFilter
+from ketline.service.views import JobFilter
 
 _PAGE = 200
 _TAGS = 8

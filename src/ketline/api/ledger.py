@@ -14,7 +14,7 @@ from ketline.api.asked import Query
 from ketline.api.money import cost_of, rates_of
 from ketline.api.operations import MOMENT, TEXTS, Call, Operation
 from ketline.api.replies import json_reply, moment, pieces_reply
-from ketline.service.facade import LedgerLine, UsageQuery
+from ketline.service.views import LedgerLine, UsageQuery
 
 _GROUPS = ("instance", "backend", "user_id", "date")
 _FILTERS: dict[str, Any] = {

@@ -22,7 +22,8 @@ from ketline.api.gate import Gate
 from ketline.api.replies import refusal, refusal_of
 from ketline.config import Settings
 from ketline.errors import INTERNAL, KetlineError
-from ketline.service.facade import Principal, Runtime
+from ketline.service.facade import Runtime
+from ketline.service.views import Principal
 
 _log = logging.getLogger(__name__)
 

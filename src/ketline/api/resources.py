@@ -9,7 +9,7 @@ from starlette.responses import Response
 from ketline.api.asked import Query
 from ketline.api.operations import TEXT, Call, Operation
 from ketline.api.replies import json_reply
-from ketline.service.facade import InstanceView
+from ketline.service.views import InstanceView
 
 _QUERY: dict[str, dict[str, Any]] = {
     "name": TEXT,

@@ -10,7 +10,7 @@ from ketline.api.asked import Query, invalid
 from ketline.api.bodies import read_object
 from ketline.api.operations import Call, Operation
 from ketline.api.replies import json_reply
-from ketline.service.facade import InstanceView
+from ketline.service.views import InstanceView
 
 _QUERY: dict[str, dict[str, Any]] = {
     "limit": {"type": "integer", "minimum": 1, "maximum": 1_000},

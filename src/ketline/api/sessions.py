@@ -12,7 +12,7 @@ from ketline.api.bodies import flag_field, read_object, seconds_field, text_fiel
 from ketline.api.operations import Call, Operation
 from ketline.api.replies import json_reply, moment, nothing, whole
 from ketline.core.model import Mode, WorkloadState
-from ketline.service.facade import WorkloadView
+from ketline.service.views import WorkloadView
 
 _OPEN_WINDOW = (WorkloadState.ACTIVE, WorkloadState.PENDING_CLOSED)
 _MODES = {"batch": Mode.BATCH, "dedicated": Mode.SESSION}

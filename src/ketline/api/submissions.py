@@ -19,7 +19,7 @@ from ketline.api.operations import Call, Operation
 from ketline.api.rates import SubmissionRate
 from ketline.api.replies import json_reply
 from ketline.errors import JOB_NOT_FOUND, KetlineError
-from ketline.service.facade import JobRequest, JobView, Principal
+from ketline.service.views import JobRequest, JobView, Principal
 
 _PARSED_AT_ONCE = 262_144
 """Bytes up to which a body is parsed inside the event loop, params included: well under a millisecond."""

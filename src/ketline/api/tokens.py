@@ -11,7 +11,7 @@ from typing import Any
 import jwt
 
 from ketline.errors import BAD_CREDENTIALS, KetlineError
-from ketline.service.facade import Principal
+from ketline.service.views import Principal
 
 ISSUER = "ketline"
 

@@ -11,7 +11,7 @@ from ketline.api.asked import Query, invalid
 from ketline.api.bodies import read_object, text_field
 from ketline.api.operations import MOMENT, TEXT, Call, Operation
 from ketline.api.replies import json_reply, moment, nothing
-from ketline.service.facade import WindowView
+from ketline.service.views import WindowView
 
 _WINDOW = {"start": MOMENT, "end": MOMENT, "instance": TEXT, "reason": TEXT}
 

@@ -17,9 +17,9 @@ from ketline.core.model import JobStatus
 from ketline.errors import INSTANCE_NOT_FOUND, JOB_NOT_FOUND, SESSION_NOT_FOUND, KetlineError
 from ketline.service.administration import Administration
 from ketline.service.data import DataFolder
-from ketline.service.facade import InstanceView
 from ketline.service.keys import Role
 from ketline.service.records import job_view_from_row, workload_from_row, workload_view
+from ketline.service.views import InstanceView
 from ketline.store import queries
 from ketline.store.schema import StoreError
 from ketline.store.store import Store

@@ -16,9 +16,9 @@ from ketline.config import InstanceSettings, Settings
 from ketline.errors import INSTANCE_NOT_FOUND, INVALID_REQUEST, KetlineError
 from ketline.service import bootstrap, grants, keys
 from ketline.service.data import DataFolder
-from ketline.service.facade import InstanceView, KeyView
 from ketline.service.instances import Instance, Instances
 from ketline.service.keys import Role
+from ketline.service.views import InstanceView, KeyView
 from ketline.store import queries
 from ketline.store.changes import Changes
 from ketline.store.store import Store

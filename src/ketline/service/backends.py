@@ -14,7 +14,7 @@ import orjson
 from ketline.config import ConfigError, QpuSettings
 from ketline.core.model import QpuMode, QpuSpec
 from ketline.qpus.driver import DriverError, driver_type
-from ketline.service.facade import BackendView
+from ketline.service.views import BackendView
 from ketline.units.device import Device
 
 

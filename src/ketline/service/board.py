@@ -6,7 +6,7 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Callable
 
-from ketline.service.facade import JobView, WorkloadView
+from ketline.service.views import JobView, WorkloadView
 
 
 class Board:

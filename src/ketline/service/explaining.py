@@ -10,10 +10,10 @@ from ketline.core.scheduler import Scheduler
 from ketline.planning.estimate import Rates, limits_hit, usage
 from ketline.programs.base import Limits
 from ketline.service.clock import as_datetime
-from ketline.service.facade import JobView, Principal
 from ketline.service.house import House
 from ketline.service.prospects import Asked, Estimated, JobStory, QpuQueue
 from ketline.service.queue_views import QueueViews
+from ketline.service.views import JobView, Principal
 
 if TYPE_CHECKING:
     from ketline.planning.advise import Plan

@@ -17,10 +17,10 @@ from ketline.errors import BACKEND_NOT_FOUND, INSTANCE_NOT_FOUND, NOT_AUTHORIZED
 from ketline.service import bootstrap, grants, keys
 from ketline.service.backends import Backend
 from ketline.service.clock import as_datetime
-from ketline.service.facade import AuditLine, InstanceView, KeyView, Principal, QpuView, UserView
 from ketline.service.grants import Actor
 from ketline.service.house import House, Refused
 from ketline.service.instances import Instance
+from ketline.service.views import AuditLine, InstanceView, KeyView, Principal, QpuView, UserView
 from ketline.store import queries
 from ketline.store.changes import Changes
 

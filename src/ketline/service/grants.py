@@ -14,8 +14,8 @@ from pydantic import ValidationError
 from ketline.config import PLAN_FIGURES, InstanceSettings, PlanSettings
 from ketline.errors import INVALID_REQUEST, KetlineError
 from ketline.service import instances, keys
-from ketline.service.facade import Principal
 from ketline.service.instances import Instance
+from ketline.service.views import Principal
 from ketline.store import tables
 from ketline.store.changes import Changes
 from ketline.store.queries import Row

@@ -20,10 +20,10 @@ from ketline.service.backends import Backend
 from ketline.service.board import Board
 from ketline.service.clock import Clock
 from ketline.service.engine import Engine
-from ketline.service.facade import Principal
 from ketline.service.ids import JobIds
 from ketline.service.instances import Instance, Instances
 from ketline.service.keys import Keyring
+from ketline.service.views import Principal
 from ketline.service.work import Work
 from ketline.store.files import Files
 from ketline.store.store import Store

@@ -14,7 +14,7 @@ from ketline.config import PLAN_FIGURES, InstanceSettings, PlanSettings, Setting
 from ketline.core.model import InstanceSpec
 from ketline.service import ids
 from ketline.service.clock import as_datetime
-from ketline.service.facade import InstanceView
+from ketline.service.views import InstanceView
 from ketline.store import tables
 from ketline.store.queries import Row
 

@@ -21,9 +21,9 @@ from ketline.errors import (
 )
 from ketline.service import records
 from ketline.service.backends import Backend
-from ketline.service.facade import JobFilter, JobRequest, JobView, Principal
 from ketline.service.house import House, Refused
 from ketline.service.records import JobRecord
+from ketline.service.views import JobFilter, JobRequest, JobView, Principal
 from ketline.store import queries, tables
 from ketline.store.files import FileKind
 from ketline.store.queries import Row

@@ -18,7 +18,7 @@ import sqlalchemy as sa
 
 from ketline.errors import BAD_CREDENTIALS, KetlineError
 from ketline.service.clock import Clock, as_datetime, maybe_datetime
-from ketline.service.facade import KeyView, Principal
+from ketline.service.views import KeyView, Principal
 from ketline.store import queries, tables
 from ketline.store.changes import Changes
 from ketline.store.queries import Row

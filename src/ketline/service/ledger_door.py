@@ -10,7 +10,10 @@ from typing import Any, cast
 from ketline.core.model import WorkloadState
 from ketline.errors import INSTANCE_NOT_FOUND, KetlineError
 from ketline.service.clock import as_datetime
-from ketline.service.facade import (
+from ketline.service.house import House
+from ketline.service.instances import Instance
+from ketline.service.splitting import split
+from ketline.service.views import (
     LedgerLine,
     Principal,
     QueueTotal,
@@ -19,9 +22,6 @@ from ketline.service.facade import (
     UsageTotal,
     WorkloadView,
 )
-from ketline.service.house import House
-from ketline.service.instances import Instance
-from ketline.service.splitting import split
 from ketline.store import ledger as book
 from ketline.store import queries
 from ketline.store.queries import Row

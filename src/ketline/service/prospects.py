@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ketline.core.explain import Explanation
 from ketline.core.model import Mode, Stage, WorkloadState
 from ketline.planning.estimate import LimitHit, UsageEstimate
-from ketline.service.facade import JobView
+from ketline.service.views import JobView
 
 if TYPE_CHECKING:
     from ketline.planning.forecast import Forecast

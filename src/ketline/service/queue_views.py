@@ -7,9 +7,9 @@ from datetime import datetime
 from ketline.core.model import Job, Workload
 from ketline.core.scheduler import Scheduler
 from ketline.service.clock import as_datetime
-from ketline.service.facade import Principal
 from ketline.service.house import House
 from ketline.service.prospects import OpenWorkload, QpuQueue, QueuedJob
+from ketline.service.views import Principal
 
 
 class QueueViews:

@@ -12,7 +12,7 @@ from ketline.core import codes
 from ketline.core.events import Event
 from ketline.core.model import Job, JobStatus, Mode, Reason, Stage, Workload, WorkloadState
 from ketline.service.clock import as_datetime, maybe_datetime
-from ketline.service.facade import JobView, WorkloadView
+from ketline.service.views import JobView, WorkloadView
 from ketline.store.queries import Row
 
 

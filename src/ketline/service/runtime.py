@@ -31,7 +31,6 @@ from ketline.service.clock import Clock
 from ketline.service.data import DataFolder
 from ketline.service.engine import Engine
 from ketline.service.explaining import ExplainingDoor
-from ketline.service.facade import BackendView, InstanceView, Principal
 from ketline.service.governance_door import GovernanceDoor
 from ketline.service.house import House
 from ketline.service.ids import JobIds
@@ -39,6 +38,7 @@ from ketline.service.instances import Instance, Instances
 from ketline.service.job_door import JobDoor
 from ketline.service.keys import Keyring
 from ketline.service.ledger_door import LedgerDoor
+from ketline.service.views import BackendView, InstanceView, Principal
 from ketline.service.windows_door import WindowsDoor, notice
 from ketline.service.work import Work
 from ketline.service.workload_door import WorkloadDoor

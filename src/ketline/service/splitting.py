@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from ketline.service.facade import SessionSplit
+from ketline.service.views import SessionSplit
 
 Span = tuple[float, float]
 

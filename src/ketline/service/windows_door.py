@@ -14,9 +14,9 @@ from ketline.core.model import QpuWindow
 from ketline.errors import BACKEND_NOT_FOUND, INSTANCE_NOT_FOUND, NOT_AUTHORIZED, KetlineError
 from ketline.service import grants
 from ketline.service.clock import as_datetime
-from ketline.service.facade import Principal, WindowView
 from ketline.service.grants import Actor
 from ketline.service.house import House
+from ketline.service.views import Principal, WindowView
 from ketline.store import tables
 
 LONGEST_SECONDS = 366 * 86_400.0

@@ -13,8 +13,8 @@ from ketline.core.scheduler import Rejection
 from ketline.errors import INVALID_REQUEST, SESSION_NOT_FOUND, KetlineError
 from ketline.service import ids, records
 from ketline.service.clock import as_datetime, maybe_datetime
-from ketline.service.facade import Principal, WorkloadView
 from ketline.service.house import House, Refused
+from ketline.service.views import Principal, WorkloadView
 from ketline.store import queries
 from ketline.store.queries import Row
 
