@@ -22,6 +22,8 @@ EVENTS = 60_000
 MEDIAN_TARGET_SECONDS = 50e-6
 P99_TARGET_SECONDS = 500e-6
 MEMORY_TARGET_BYTES = 2_048
+COPY_TARGET_SECONDS = 0.010
+COPIES = 9
 DAY_SECONDS = 86_400.0
 
 
@@ -147,6 +149,26 @@ def _times(name: str, load: Load) -> list[Row]:
     ]
 
 
+def _copying(name: str, load: Load, target_seconds: float | None = None) -> Row:
+    """Copies are what questions are answered from; a server makes them between two turns of its loop."""
+    taken = []
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        for _ in range(COPIES):
+            before = time.thread_time()
+            load.scheduler.copy()
+            taken.append(time.thread_time() - before)
+    finally:
+        if collecting:
+            gc.enable()
+    least, median = min(taken), sorted(taken)[COPIES // 2]
+    measured = f"{least * 1e3:.1f} ms (median {median * 1e3:.1f} ms)"
+    if target_seconds is None:
+        return Row(f"{name}: a copy", measured, "")
+    return Row(f"{name}: a copy", measured, f"< {target_seconds * 1e3:.0f} ms", least < target_seconds)
+
+
 def main() -> list[Row]:
     """Measure; the rows of the table."""
     rows: list[Row] = []
@@ -154,15 +176,15 @@ def main() -> list[Row]:
         load = Load(1_000, 100, 0)
         load.fill(jobs)
         load.open_sessions(200)
-        rows += _times(f"{jobs:,} jobs queued, 1,000 instances", load)
+        name = f"{jobs:,} jobs queued, 1,000 instances"
+        rows.append(_copying(name, load, COPY_TARGET_SECONDS if jobs == 10_000 else None))
+        rows += _times(name, load)
     load = Load(10_000, 1_000, 1_000_000)
     load.fill(QUEUED_JOBS)
     load.open_sessions(200)
-    rows += _times(f"{QUEUED_JOBS:,} jobs queued, 10,000 instances, 1,000,000 ledger lines", load)
-    before = time.thread_time()
-    load.scheduler.copy()
-    taken = time.thread_time() - before
-    rows.append(Row(f"a copy of that, {len(load.scheduler.jobs):,} jobs", f"{taken:.2f} s", ""))
+    name = f"{QUEUED_JOBS:,} jobs queued, 10,000 instances, 1,000,000 ledger lines"
+    rows += _times(name, load)
+    rows.append(_copying(name, load))
     load = Load(1_000, 100, 0, qpus=20)
     load.fill(QUEUED_JOBS)
     load.open_sessions(200)

@@ -7,7 +7,7 @@ import heapq
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -36,6 +36,16 @@ class Work:
     fin: float = 0.0
     fails: Failure | None = None
     fails_in: Stage = Stage.ON_QPU
+
+
+class Latest:
+    """A job by its latest record: the scheduler puts another in place when it leaves the queue."""
+
+    def __init__(self, jobs: dict[str, Job], job_id: str) -> None:
+        self._jobs, self._job_id = jobs, job_id
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._jobs[self._job_id], name)
 
 
 @dataclass
@@ -97,7 +107,7 @@ class VirtualCentre:
         rounds = run if isinstance(run, tuple) else (run,)
         self.work[job_id] = Work(prep, rounds, fin, fails, fails_in)
         self.send(events.JobSubmitted(job_id, instance, user, qpu, "sampler", to, cost, estimate))
-        return self.jobs[job_id]
+        return cast("Job", Latest(self.jobs, job_id))
 
     def open(
         self,

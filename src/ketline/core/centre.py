@@ -6,7 +6,8 @@ Everything here is data and its bookkeeping; decisions live in `jobs`, `workload
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from operator import attrgetter
 
 from ketline.core.actions import (
     Action,
@@ -25,6 +26,13 @@ from ketline.core.lifecycle import Story
 from ketline.core.model import InstanceSpec, Job, Mode, QpuMode, QpuSpec, QpuWindow, UsageLine, Workload
 from ketline.core.pool import Pool
 from ketline.core.timers import Timers
+
+_facts_of_job = attrgetter(*(field.name for field in fields(Job)))
+
+
+def twin_of(job: Job) -> Job:
+    """A record of its own with the same facts."""
+    return Job(*_facts_of_job(job))
 
 
 @dataclass(slots=True)

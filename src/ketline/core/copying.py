@@ -1,19 +1,18 @@
 """Making an independent twin of a centre, to run ahead on a virtual clock.
 
-Cost: linear in the unfinished jobs, about 5 us each, and in the instances.
+Queued jobs are shared: nothing changes the record of one (`jobs.leave_queue` puts another in its place), so
+that a long queue costs hardly more than copies of the dictionaries that hold it. Lines of the ledger are
+shared until either side changes them. Cost: linear, 0.2 us for a queued job, 5 us for a running job, session
+or an instance.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from dataclasses import fields, replace
-from operator import attrgetter
+from dataclasses import replace
 
 from ketline.core import workloads
-from ketline.core.centre import Centre, Outbox, Qpu
+from ketline.core.centre import Centre, Outbox, Qpu, twin_of
 from ketline.core.model import Job, Workload
-
-_facts_of_job = attrgetter(*(field.name for field in fields(Job)))
 
 
 def copy(source: Centre) -> Centre:
@@ -23,18 +22,20 @@ def copy(source: Centre) -> Centre:
     c.instances.update(source.instances)
     c.specs.update(source.specs)
     c.fair = source.fair.copy(c.shrunk)
-    twins = {job_id: Job(*_facts_of_job(job)) for job_id, job in source.jobs.items()}
+    twins = {job_id: twin_of(job) for qpu in source.qpus.values() for job_id, job in qpu.running.items()}
+    c.jobs.update(source.jobs)
     c.jobs.update(twins)
-    for instance_id, jobs in source.unfinished.items():
-        c.unfinished[instance_id] = {job_id: twins[job_id] for job_id in jobs}
+    c.unfinished.update((instance_id, jobs.copy()) for instance_id, jobs in source.unfinished.items() if jobs)
+    for job_id, job in twins.items():
+        c.unfinished[job.instance_id][job_id] = job
     for qpu_id, qpu in source.qpus.items():
         c.qpus[qpu_id] = _copy_qpu(c, qpu, twins)
     for group in source.groups.values():
         twin = workloads.adopt(c, _copy_workload(group.noun))
-        twin.queued = OrderedDict((job_id, twins[job_id]) for job_id in group.queued)
+        twin.queued = group.queued.copy()
         twin.running = {job_id: twins[job_id] for job_id in group.running}
     for qpu_id, qpu in source.qpus.items():
-        c.qpus[qpu_id].pool.copy_from(qpu.pool, twins)
+        c.qpus[qpu_id].pool.copy_from(qpu.pool)
     c.charges = dict(source.charges)
     c.spans = {job_id: list(spans) for job_id, spans in source.spans.items()}
     c.stories = {key: list(story) for key, story in source.stories.items()}
@@ -47,7 +48,7 @@ def _copy_outbox(outbox: Outbox, c: Centre) -> Outbox:
     """What a refused event left behind to be told with the next one."""
     return Outbox(
         bills=list(outbox.bills),
-        settled={job_id: Job(*_facts_of_job(job)) for job_id, job in outbox.settled.items()},
+        settled={job_id: twin_of(job) for job_id, job in outbox.settled.items()},
         jobs={job_id: c.jobs[job_id] for job_id in outbox.jobs},
         workloads={
             name: c.workloads[name] if name in c.workloads else _copy_workload(workload)

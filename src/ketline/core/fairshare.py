@@ -47,10 +47,10 @@ class Share:
 
     __slots__ = ("account", "allocation", "held", "meter", "spec")
 
-    def __init__(self, spec: InstanceSpec, account: Account) -> None:
+    def __init__(self, spec: InstanceSpec, account: Account, meter: Meter | None = None) -> None:
         self.spec = spec
         self.account = account
-        self.meter = Meter(spec.window_seconds, account.meter)
+        self.meter = Meter(spec.window_seconds, account.meter) if meter is None else meter
         self.held = False
         self.allocation = allocation_of(spec)
 
@@ -162,8 +162,8 @@ class FairShare:
             other.meter = account.meter.copy(None)
             other.given, other.summed = dict(account.given), account.summed
         for instance_id, share in self.shares.items():
-            other_share = Share(share.spec, twin.accounts[share.spec.account_id])
-            other_share.meter = share.meter.copy(other_share.account.meter)
+            account = twin.accounts[share.spec.account_id]
+            other_share = Share(share.spec, account, share.meter.copy(account.meter))
             other_share.held = share.held
             twin.shares[instance_id] = other_share
         return twin

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ketline.core import codes, reasons, usage
 from ketline.core.actions import Abandon, Finalize, Prepare, Run, Stop
-from ketline.core.centre import Centre, Group, Qpu
+from ketline.core.centre import Centre, Group, Qpu, twin_of
 from ketline.core.lifecycle import IllegalTransition, JobStep, job_step
 from ketline.core.model import Failure, FailureKind, Job, JobStatus, Reason, Stage, UsageLine
 from ketline.core.timers import TimerKind
@@ -31,19 +31,25 @@ def enqueue(c: Centre, job: Job) -> None:
     c.restless_qpus[job.qpu_id] = qpu
 
 
-def _dequeue(c: Centre, job: Job, group: Group | None) -> None:
+def leave_queue(c: Centre, job: Job, group: Group | None) -> Job:
+    """Take a queued job out of where it waits; returns the record of it that may change from here on.
+
+    That of the queued job stays as it was: copies of the centre share it.
+    """
     c.qpus[job.qpu_id].queued -= 1
     if group is not None:
         group.queued.pop(job.job_id, None)
     if group is None or not group.holds:
         c.qpus[job.qpu_id].pool.remove_single(job)
+    own = c.jobs[job.job_id] = c.unfinished[job.instance_id][job.job_id] = twin_of(job)
+    return own
 
 
 def start(c: Centre, job: Job, now: float) -> None:
     """A queued job takes a lane: it is RUNNING from here on, and its estimate is charged."""
     qpu, group = c.qpus[job.qpu_id], c.group_of(job)
+    job = leave_queue(c, job, group)
     job_step(job, JobStep.START, now, c.stories)
-    _dequeue(c, job, group)
     hold_lane(c, job, qpu, group)
     job.running_at = now
     if group is not None:
@@ -242,10 +248,9 @@ def settle(
 ) -> None:
     """A job reaches its final state: it leaves its lane, is billed, and is forgotten here."""
     qpu, group = c.qpus[job.qpu_id], c.group_of(job)
-    waited = job.status is JobStatus.QUEUED
+    if job.status is JobStatus.QUEUED:
+        job = leave_queue(c, job, group)
     job_step(job, step, now, c.stories)
-    if waited:
-        _dequeue(c, job, group)
     discharge(c, job)
     spans = c.spans.get(job.job_id, [])
     _forget_usage(c, job)

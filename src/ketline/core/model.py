@@ -168,6 +168,9 @@ class Job:
     expected QPU usage, None while unknown. ``locked_at`` is when the QPU was locked for it and
     ``qpu_seconds`` how long in the end; ``billed_seconds`` follows the rules of 6.1. ``seq`` orders jobs
     as they were submitted.
+
+    The record of a queued job never changes but for its tags, which decide nothing: another takes its place
+    when the job starts or ends.
     """
 
     job_id: str

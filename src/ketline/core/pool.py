@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from ketline.core.fairshare import FairShare, Line, Share
 from ketline.core.model import Job
@@ -119,10 +119,10 @@ class Pool:
     def _accept_group(self, accept: Accept) -> Callable[[str], bool]:
         return lambda instance_id: accept(None, self.oldest_group(instance_id))
 
-    def copy_from(self, other: Pool, jobs: Mapping[str, Job]) -> None:
-        """Take over what waits in another centre's queue; ``jobs`` are this one's. This one is empty."""
+    def copy_from(self, other: Pool) -> None:
+        """Take over what waits in another centre's queue. This one is empty."""
         for instance_id, waiting in other._singles.items():
-            self._singles[instance_id] = OrderedDict((job_id, jobs[job_id]) for job_id in waiting)
+            self._singles[instance_id] = waiting.copy()
         for instance_id, groups in other._groups.items():
             self._groups[instance_id] = Ranking(self._group_key)
             self._groups[instance_id].copy_from(groups)

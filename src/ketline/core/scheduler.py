@@ -37,7 +37,8 @@ class Scheduler:
     """Decides for any number of QPUs, instances, sessions, batches and jobs.
 
     ``jobs`` holds the unfinished jobs and ``workloads`` the sessions and batches that aren't closed. The
-    nouns in actions are the live ones: they are right when `handle` returns and change with later events.
+    nouns in actions are the live ones: they are right when `handle` returns and change with later events
+    (a queued job is left as it was; the one that starts is another record of it).
 
     ``now`` never runs backwards inside: an event with an earlier time counts as happening at the latest
     time seen. Deadlines that have passed take effect at their own time, before the event.

@@ -44,8 +44,8 @@ class Meter:
     """
 
     __slots__ = (
-        "_head", "_known", "_locked", "_locked_sum", "_seconds", "_sessions", "_times", "charged", "counted",
-        "parent", "window_seconds",
+        "_head", "_known", "_locked", "_locked_sum", "_seconds", "_sessions", "_shared", "_times", "charged",
+        "counted", "parent", "window_seconds",
     )  # fmt: skip
 
     def __init__(self, window_seconds: float | None, parent: Meter | None = None) -> None:
@@ -60,17 +60,24 @@ class Meter:
         self._times = array("d")
         self._seconds = array("d")
         self._head = 0
+        self._shared = False  # whether a copy has the same lines, so that they mustn't be changed in place
 
     # what was billed
 
     def bill(self, at: float, seconds: float) -> None:
         """Count a line of the ledger that ended at ``at``."""
+        self._own_lines()
         place = len(self._times)
         while place > self._head and self._times[place - 1] > at:
             place -= 1
         self._times.insert(place, at)
         self._seconds.insert(place, seconds)
         self._count(seconds)
+
+    def _own_lines(self) -> None:
+        if self._shared:
+            self._times, self._seconds = self._times[self._head :], self._seconds[self._head :]
+            self._head, self._shared = 0, False
 
     def _count(self, seconds: float) -> None:
         self.counted += seconds
@@ -88,17 +95,20 @@ class Meter:
         self._count(-self._seconds[self._head])
         self._head += 1
         if self._head == len(self._times):
-            self._times, self._seconds, self._head = array("d"), array("d"), 0
+            self._no_lines()
             self._count(-self.counted)  # what rounding left behind
-        elif self._head > 64 and self._head * 2 > len(self._times):
+        elif self._head > 64 and self._head * 2 > len(self._times) and not self._shared:
             del self._times[: self._head], self._seconds[: self._head]
             self._head = 0
+
+    def _no_lines(self) -> None:
+        self._times, self._seconds, self._head, self._shared = array("d"), array("d"), 0, False
 
     def rewindow(self, window_seconds: float | None) -> list[tuple[float, float]]:
         """Change the window; returns the lines inside the old one, for the caller to bill anew."""
         lines = list(zip(self._times[self._head :], self._seconds[self._head :], strict=True))
         self._count(-self.counted)
-        self._times, self._seconds, self._head = array("d"), array("d"), 0
+        self._no_lines()
         self.window_seconds = window_seconds
         return lines
 
@@ -164,10 +174,11 @@ class Meter:
         return self._locked + len(self._sessions)
 
     def copy(self, parent: Meter | None) -> Meter:
-        """The same figures, under another parent."""
+        """The same figures, under another parent; the lines are shared until either side changes them."""
         twin = Meter(self.window_seconds, parent)
         twin.counted, twin.charged, twin._known = self.counted, self.charged, self._known
         twin._locked, twin._locked_sum = self._locked, self._locked_sum
         twin._sessions = dict(self._sessions)
-        twin._times, twin._seconds, twin._head = self._times[:], self._seconds[:], self._head
+        self._shared = twin._shared = True
+        twin._times, twin._seconds, twin._head = self._times, self._seconds, self._head
         return twin
