@@ -16,7 +16,7 @@ def _job(stage, estimate=None, on_qpu_for=None, workload=None):
         job_id="j", instance_id="i", user_id="u", backend="b", program="sampler", status=JobStatus.RUNNING,
         stage=stage, reason=None, created_at=NOW, running_at=NOW, finished_at=None, workload_id=workload,
         tags=(), cost_seconds=60.0, estimate_seconds=estimate, usage_seconds=0.0, qpu_seconds=0.0,
-        private=False, calibration_id=None, runtime="", caller="", revision=1,
+        private=False, calibration_id=None, caller="", revision=1,
         locked_at=None if on_qpu_for is None else NOW - timedelta(seconds=on_qpu_for),
     )  # fmt: skip
 

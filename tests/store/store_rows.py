@@ -12,7 +12,7 @@ def job_row(number: int, **changes: Any) -> dict[str, Any]:
         "job_id": f"job{number:06d}", "instance_id": "here", "user_id": "ada", "qpu_id": "ket_fez",
         "backend": "ket_fez", "program": "sampler", "workload_id": None, "created_at": float(number),
         "seq": number, "limit_seconds": 10.0, "private": False, "calibration_id": None,
-        "log_level": "warning", "runtime": "", "caller": "", "tags": "[]", "estimate_seconds": None,
+        "log_level": "warning", "caller": "", "tags": "[]", "estimate_seconds": None,
         "status": "queued", "stage": "none", "running_at": None, "ready_at": None, "locked_at": None,
         "released_at": None, "finished_at": None, "qpu_seconds": 0.0, "billed_seconds": 0.0,
         "cancelling": False, "reason_code": None, "reason_message": None, "reason_solution": None,

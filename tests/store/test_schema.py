@@ -6,12 +6,14 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from store_rows import job_row
 
-from ketline.store import schema
+from ketline.store import queries, schema
 from ketline.store.store import Store
 from ketline.store.tables import JOB_LIFE, metadata
 
@@ -24,11 +26,33 @@ def test_migrations_build_exactly_the_tables(store: Store, database_url: str) ->
     engine.dispose()
 
 
-def test_head_names_the_newest_migration() -> None:
+def _migrations() -> Config:
     config = Config()
     config.set_main_option("script_location", str(Path(schema.__file__).parent / "migrations"))
     config.set_main_option("path_separator", "os")
-    assert ScriptDirectory.from_config(config).get_current_head() == schema.HEAD
+    return config
+
+
+def test_head_names_the_newest_migration() -> None:
+    assert ScriptDirectory.from_config(_migrations()).get_current_head() == schema.HEAD
+
+
+def test_jobs_of_the_first_tables_are_kept(database_url: str) -> None:
+    engine = schema.connect(database_url)
+    config = _migrations()
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+        columns = sa.MetaData()
+        columns.reflect(connection, only=["jobs"])
+        old = {**job_row(1), "runtime": "", "tags": '["a"]'}
+        connection.execute(sa.insert(columns.tables["jobs"]), old)
+    engine.dispose()
+    store = Store(database_url, lambda _: None)
+    kept = store.read_now(queries.job, old["job_id"])
+    store.close()
+    assert kept is not None
+    assert dict(kept) == {name: value for name, value in old.items() if name != "runtime"}
 
 
 def test_a_newer_database_is_refused(tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ def job_response(job: JobView) -> dict[str, Any]:
         "status": flat,
         "program": {"id": job.program},
         "created": moment(job.created_at),
-        "runtime": job.runtime,
+        "runtime": "",  # The image of a job, which can't be chosen here; the client reads the field.
         "cost": whole(job.cost_seconds),
         "tags": list(job.tags),
         "user_id": job.user_id,

@@ -217,6 +217,8 @@ class Runtime(Protocol):
         """Where a session's or batch's time went; SESSION_NOT_FOUND."""
         ...
 
+    # administration
+
     async def users(self, principal: Principal) -> Sequence[UserView]:
         """All users."""
         ...

@@ -59,7 +59,6 @@ class JobDoor:
             private=request.private,
             calibration_id=request.calibration_id,
             log_level=request.log_level,
-            runtime=request.runtime,
             caller=request.caller,
         )
         try:

@@ -28,7 +28,6 @@ class JobRecord:
     private: bool
     calibration_id: str | None
     log_level: str
-    runtime: str
     caller: str
     revision: int = 0
     result_bytes: int | None = None
@@ -52,7 +51,6 @@ def job_row(job: Job, record: JobRecord) -> dict[str, Any]:
         "private": record.private,
         "calibration_id": record.calibration_id,
         "log_level": record.log_level,
-        "runtime": record.runtime,
         "caller": record.caller,
         **job_life(job, record),
     }
@@ -117,7 +115,6 @@ def record_from_row(row: Row) -> JobRecord:
         private=row["private"],
         calibration_id=row["calibration_id"],
         log_level=row["log_level"],
-        runtime=row["runtime"],
         caller=row["caller"],
         revision=row["revision"],
         result_bytes=row["result_bytes"],
@@ -156,7 +153,6 @@ def job_view(job: Job, record: JobRecord) -> JobView:
         qpu_seconds=job.qpu_seconds,
         private=record.private,
         calibration_id=record.calibration_id,
-        runtime=record.runtime,
         caller=record.caller,
         revision=record.revision,
         result_bytes=record.result_bytes,

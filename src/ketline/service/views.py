@@ -36,7 +36,6 @@ class JobRequest:
     private: bool = False
     calibration_id: str | None = None
     log_level: str = "warning"
-    runtime: str = ""
     caller: str = ""
 
 
@@ -63,7 +62,6 @@ class JobView:
     qpu_seconds: float
     private: bool
     calibration_id: str | None
-    runtime: str
     caller: str
     revision: int
     ready_at: datetime | None = None

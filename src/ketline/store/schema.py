@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import event
 
-HEAD = "0001"
+HEAD = "0002"
 """The newest migration; a database that is there already needs no look at the others."""
 
 

@@ -133,7 +133,6 @@ jobs = Table(
     Column("private", Boolean, nullable=False),
     Column("calibration_id", String(100)),
     Column("log_level", String(16), nullable=False),
-    Column("runtime", Text, nullable=False),
     Column("caller", Text, nullable=False),
     # From here on: what changes in a job's life.
     Column("tags", Text, nullable=False),
