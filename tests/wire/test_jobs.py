@@ -15,7 +15,7 @@ from qiskit_ibm_runtime.exceptions import (
     RuntimeJobNotFound,
     RuntimeJobTimeoutError,
 )
-from wire_lab import until
+from wire_lab import submit, until
 
 from ketline.client import connect
 
@@ -102,6 +102,16 @@ def test_listing(service, bell):
     assert found.status() == "DONE"
     assert found.tags == [tag, f"{tag}-0"]
     assert found.backend().name == "ket_manila"
+
+
+def test_no_list_holds_params_even_for_clients_that_always_ask_for_them(http, bell):
+    """As 0.41 does in every list."""
+    job_id = submit(http, bell)
+    for wanted in ("False", "true"):
+        listed = http.get("/jobs", params={"exclude_params": wanted, "limit": 5}).json()["jobs"]
+        assert job_id in {job["id"] for job in listed}
+        assert not any("params" in job for job in listed)
+    assert http.get("/jobs", params={"exclude_params": "perhaps"}).status_code == 400
 
 
 @pytest.mark.check(16)
