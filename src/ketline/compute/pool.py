@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ketline.compute.child import Child
 from ketline.compute.failures import TaskFaulted, TaskOutOfMemory, TaskTimedOut, WorkerDied
 from ketline.units.errors import JobError
+
+_REMEMBERED = 16
+"""How many values of ``near`` a worker is known by."""
 
 
 @dataclass(slots=True, eq=False)
@@ -18,6 +21,7 @@ class _Task:
     name: str
     args: dict[str, Any]
     timeout_seconds: float
+    near: str | None
     future: asyncio.Future[dict[str, Any]]
 
 
@@ -27,6 +31,7 @@ class _Worker:
     ready: bool = False
     task: _Task | None = None
     alarm: asyncio.TimerHandle | None = None
+    near: deque[str] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
 
 
 class Pool:
@@ -64,9 +69,18 @@ class Pool:
         }
 
     async def run(
-        self, name: str, args: dict[str, Any], *, timeout_seconds: float, first: bool = False
+        self,
+        name: str,
+        args: dict[str, Any],
+        *,
+        timeout_seconds: float,
+        first: bool = False,
+        near: str | None = None,
     ) -> dict[str, Any]:
         """Do a task and return its answer; ``first`` puts it before those that wait.
+
+        Among workers that are idle, one is chosen that lately did a task with the same ``near``: it may still
+        know what this one needs. No task waits for it.
 
         Cancelling the call gives the task up; if it is being done, its worker is killed.
 
@@ -78,7 +92,7 @@ class Pool:
             raise ValueError(f"no such task: {name}")
         if self._closing:
             raise RuntimeError("the pool is closed")
-        task = _Task(name, args, timeout_seconds, asyncio.get_running_loop().create_future())
+        task = _Task(name, args, timeout_seconds, near, asyncio.get_running_loop().create_future())
         if first:
             self._waiting.appendleft(task)
         else:
@@ -122,8 +136,11 @@ class Pool:
             task = self._waiting.popleft()
             if task.future.done():
                 continue
-            worker = self._idle.pop()
+            worker = next((idle for idle in reversed(self._idle) if task.near in idle.near), self._idle[-1])
+            self._idle.remove(worker)
             worker.task = task
+            if task.near is not None and task.near not in worker.near:
+                worker.near.append(task.near)
             loop = asyncio.get_running_loop()
             worker.alarm = loop.call_later(task.timeout_seconds, self._too_long, worker, task)
             worker.child.send({"task": task.name, "args": task.args})

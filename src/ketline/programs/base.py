@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import orjson
 
 from ketline.programs.failures import unreadable
+from ketline.programs.recurring import Memory
 
 if TYPE_CHECKING:
     from ketline.units.device import Device
@@ -74,7 +75,8 @@ class ProgramContext:
     ``simulator``: the backend is served as a simulator (ideal, no ISA check, simulator options allowed).
     ``mock``: a dry run; results are random data of the right shape. ``in_session``: the job belongs to a
     dedicated session. ``cache_folder``: a folder of this session or batch alone, in which learned noise is
-    kept for its later jobs; None where nothing may be kept.
+    kept for its later jobs; None where nothing may be kept. ``memory`` is what the tenant's earlier jobs left
+    prepared in this process; a memory of the job's own where nothing may be kept.
     """
 
     device: Device
@@ -83,6 +85,12 @@ class ProgramContext:
     mock: bool = False
     in_session: bool = False
     cache_folder: Path | None = None
+    memory: Memory = field(default_factory=Memory, compare=False)
+
+    @property
+    def device_key(self) -> tuple[object, ...]:
+        """What tells this device, as it is now, from others; part of the keys of what depends on it."""
+        return (self.device.name, self.device.calibration_id, self.simulator)
 
 
 @dataclass(slots=True)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ketline.programs.failures import bad_option, beyond_limit, not_isa, rejected
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Hashable, Iterable, Sequence
 
     from qiskit.circuit import QuantumCircuit
 
@@ -136,6 +136,22 @@ def check_isa(found: Survey, context: ProgramContext, field: str) -> None:
     for angle, qubits in found.rzz_angles:
         if not _in_range(angle):
             raise not_isa(f"rzz({angle:g})", qubits)
+
+
+def surveyed(circuit: QuantumCircuit, key: Hashable | None, context: ProgramContext, field: str) -> Survey:
+    """A circuit's survey, found to be in the device's instruction set; once for each ``key``.
+
+    Raises:
+        JobError: as `survey` and `check_isa`.
+    """
+
+    def make() -> Survey:
+        found = survey(circuit, field)
+        check_isa(found, context, field)
+        return found
+
+    place = None if key is None else ("survey", key, context.device_key)
+    return context.memory.get(place, make, lambda made: 1000 + 300 * len(made.operations))
 
 
 def check_rzz(circuit: QuantumCircuit, values: NDArray[np.float64], context: ProgramContext) -> None:

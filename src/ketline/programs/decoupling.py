@@ -2,32 +2,53 @@
 
 from __future__ import annotations
 
+from dataclasses import astuple
 from typing import TYPE_CHECKING, Any
 
 from ketline.programs.mitigation.decoupling import Decoupling, decouple
+from ketline.programs.recurring import circuit_bytes
 from ketline.programs.wire.circuits import guarded
 
 if TYPE_CHECKING:
+    from collections.abc import Hashable
+
     from qiskit.circuit import QuantumCircuit
 
     from ketline.programs.base import ProgramContext
 
 
-def decoupled(circuit: QuantumCircuit, options: Any, context: ProgramContext, field: str) -> QuantumCircuit:
-    """The circuit, scheduled and with sequences in its idle times.
+class Decouple:
+    """Schedules circuits and puts sequences in their idle times.
 
     ``options`` are the published model's ``dynamical_decoupling``; ``field`` names the circuit in messages.
-
-    Raises:
-        JobError: the circuit has control flow, or the device doesn't tell its timing.
     """
-    chosen = Decoupling(
-        options.sequence_type,
-        options.extra_slack_distribution,
-        options.scheduling_method,
-        options.skip_reset_qubits,
-    )
-    made: QuantumCircuit = guarded(
-        lambda: decouple(circuit, context.device.target, chosen), field, "a circuit that can be scheduled"
-    )
-    return made
+
+    def __init__(self, options: Any, context: ProgramContext, field: str) -> None:
+        self._options = Decoupling(
+            options.sequence_type,
+            options.extra_slack_distribution,
+            options.scheduling_method,
+            options.skip_reset_qubits,
+        )
+        self._context = context
+        self._field = field
+
+    def __call__(self, circuit: QuantumCircuit, key: Hashable | None) -> QuantumCircuit:
+        """The decoupled circuit; once for each ``key``, unless that is None.
+
+        Raises:
+            JobError: the circuit has control flow, or the device doesn't tell its timing.
+        """
+
+        def make() -> QuantumCircuit:
+            made: QuantumCircuit = guarded(
+                lambda: decouple(circuit, self._context.device.target, self._options),
+                self._field,
+                "a circuit that can be scheduled",
+            )
+            return made
+
+        place = None
+        if key is not None:
+            place = ("decoupled", key, astuple(self._options), self._context.device_key)
+        return self._context.memory.get(place, make, circuit_bytes)

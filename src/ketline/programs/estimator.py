@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,8 +12,8 @@ from numpy.typing import NDArray
 
 from ketline.programs import state as states
 from ketline.programs.base import Prepared, Result, open_params
-from ketline.programs.check import check_isa, check_rep_delay, survey
-from ketline.programs.decoupling import decoupled
+from ketline.programs.check import check_rep_delay, surveyed
+from ketline.programs.decoupling import Decouple
 from ketline.programs.executor import experimental_execution
 from ketline.programs.failures import bad_option, unreadable
 from ketline.programs.learned import recall, remember
@@ -140,9 +139,9 @@ class _Job:
         precision = tree.get("precision")
         if precision is not None and not (finite(precision) and precision > 0):
             raise unreadable("precision", f"{precision!r} isn't a number greater than 0.")
-        posted = read_estimator_pubs(tree.get("pubs"), budget)
+        posted = read_estimator_pubs(tree.get("pubs"), budget, context.memory)
         for number, pub in enumerate(posted):
-            check_isa(survey(pub.circuit, f"pubs[{number}]"), context, f"pubs[{number}]")
+            surveyed(pub.circuit, pub.key, context, f"pubs[{number}]")
         asked = [pub.precision if pub.precision is not None else precision for pub in posted]
         client = tree.get("support_qiskit", True) is not False
         return cls(context, resolved, execution, posted, asked, client, noises or (), noises is not None)
@@ -167,21 +166,23 @@ class _Job:
         for number, (pub, asked) in enumerate(zip(self.posted, self.precisions, strict=True)):
             decouple = None
             if options.enable:
-                decouple = partial(decoupled, options=options, context=self.context, field=f"pubs[{number}]")
+                decouple = Decouple(options, self.context, f"pubs[{number}]")
             recipe = self.resolved.recipe(asked, self.noises, decouple, self.context.limits.max_executions)
             observables = ObservablesArray(pub.observables.nested())
-            pubs.append((Pub(pub.circuit, observables, pub.values), recipe))
+            pubs.append((Pub(pub.circuit, observables, pub.values, pub.key), recipe))
         return pubs
 
     def layers_to_learn(self) -> list[Layer]:
         """Layers whose noise is needed and not known, most important first."""
-        return needed_layers(self.pubs()) if self.resolved.injects and not self.given else []
+        if not self.resolved.injects or self.given:
+            return []
+        return needed_layers(self.pubs(), self.context.memory)
 
     def estimation(self) -> Prepared:
         """The round that estimates."""
         pubs = self.pubs()
         readout = self.resolved.readout_sizes([recipe.sizes for _, recipe in pubs])
-        items, plan = plan_job(pubs, readout, self.rng())
+        items, plan = plan_job(pubs, readout, self.rng(), self.context.memory)
         metadata = self.resolved.metadata()
         if self.noises:
             metadata["resilience"]["layer_noise_model"] = [noise.to_tree() for noise in self.noises]

@@ -7,6 +7,7 @@ them (twirling, noise injection, …) and keeps what undoes the draw, such as ``
 from __future__ import annotations
 
 import math
+from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,7 @@ class Item:
 
     ``arguments`` is float64 of a shape that broadcasts to ``(*shape, circuit.num_parameters)``. With a
     ``samplex`` it is None: ``samplex_arguments`` are bound then, and their own shape broadcasts to ``shape``.
+    ``key`` tells the circuit from others in the tenant's memory; None: it isn't kept.
     """
 
     circuit: QuantumCircuit
@@ -42,6 +44,7 @@ class Item:
     samplex: Samplex | None = None
     samplex_arguments: TensorInterface | None = None
     chunk_size: int | None = None
+    key: Hashable | None = None
 
 
 @dataclass(slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -36,7 +36,7 @@ class Resolved:
         self,
         explicit: float | None,
         noises: tuple[LayerNoise, ...],
-        decouple: Callable[[QuantumCircuit], QuantumCircuit] | None,
+        decouple: Callable[[QuantumCircuit, Hashable | None], QuantumCircuit] | None,
         max_sets: int,
     ) -> Recipe:
         """How a PUB is estimated; ``explicit`` is the precision that it or the call asks for."""

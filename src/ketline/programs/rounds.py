@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from ketline.programs.check import (
     check_executions,
-    check_isa,
     check_limits,
     check_result_size,
     check_rzz,
     survey,
+    surveyed,
 )
 from ketline.programs.items import Item, expand, registers
 from ketline.units.work import WorkItem, WorkUnit
@@ -64,9 +64,9 @@ def make_unit(
     check_result_size(
         (bytes_of(item, n, execution.meas_level) for n, item in zip(sets, items, strict=True)), context
     )
-    surveys = [survey(item.circuit, name) for item, name in zip(items, names, strict=True)]
-    for found, name in zip(surveys, names, strict=True):
-        check_isa(found, context, name)
+    surveys = [
+        surveyed(item.circuit, item.key, context, name) for item, name in zip(items, names, strict=True)
+    ]
     check_limits(surveys, sets, context)
     rng = np.random.default_rng(execution.seed)
     drawn = [expand(item, rng, name) for item, name in zip(items, names, strict=True)]

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from ketline.programs import state as states
 from ketline.programs.base import Prepared, Result
-from ketline.programs.check import check_isa, check_rep_delay, survey
-from ketline.programs.decoupling import decoupled
+from ketline.programs.check import check_rep_delay, surveyed
+from ketline.programs.decoupling import Decouple
 from ketline.programs.executor import duration_in_dt, experimental_execution
 from ketline.programs.failures import bad_option, unreadable
 from ketline.programs.items import Item, pack_flips, packed_of, registers
-from ketline.programs.mitigation.twirling import sizes, twirl
+from ketline.programs.mitigation.twirling import sizes, template_bytes, twirl
 from ketline.programs.options import lifted, validated
 from ketline.programs.rounds import Execution, make_unit
 from ketline.programs.simulation import simulator_settings
@@ -51,7 +51,7 @@ class Sampler:
         run_shots = tree.get("shots")
         if run_shots is not None and (type(run_shots) is not int or run_shots < 1):
             raise unreadable("shots", f"{run_shots!r} isn't a whole number of at least 1.")
-        pubs = read_sampler_pubs(tree.get("pubs"), budget)
+        pubs = read_sampler_pubs(tree.get("pubs"), budget, context.memory)
         meas_type = options.execution.meas_type
         if meas_type != "classified" and options.twirling.enable_measure:
             raise bad_option(
@@ -134,15 +134,14 @@ def _item(
         "randomizations": 0,
     }
     if not (twirling.enable_gates or twirling.enable_measure):
-        item = Item(pub.circuit, pub.shape, shots, pub.values)
+        item = Item(pub.circuit, pub.shape, shots, pub.values, key=pub.key)
     else:
-        check_isa(survey(pub.circuit, field), context, field)
+        surveyed(pub.circuit, pub.key, context, field)
         size = _sizes(asked, shots, twirling)
-        template = twirl(
-            pub.circuit,
-            gates=twirling.enable_gates,
-            measures=twirling.enable_measure,
-            strategy=twirling.strategy,
+        gates, measures, strategy = twirling.enable_gates, twirling.enable_measure, twirling.strategy
+        key = None if pub.key is None else ("twirled", pub.key, gates, measures, strategy)
+        template = context.memory.get(
+            key, lambda: twirl(pub.circuit, gates=gates, measures=measures, strategy=strategy), template_bytes
         )
         inputs = template.samplex.inputs().make_broadcastable()
         if pub.values.shape[-1]:
@@ -153,12 +152,14 @@ def _item(
             size[1],
             samplex=template.samplex,
             samplex_arguments=inputs,
+            key=key,
         )
         facts["randomizations"] = size[0]
         shots = asked if asked is not None else size[0] * size[1]
     if options.dynamical_decoupling.enable:
-        check_isa(survey(pub.circuit, field), context, field)
-        item.circuit = decoupled(item.circuit, options.dynamical_decoupling, context, field)
+        surveyed(pub.circuit, pub.key, context, field)
+        decouple = Decouple(options.dynamical_decoupling, context, field)
+        item.circuit, item.key = decouple(item.circuit, item.key), None
     facts |= {"shape": item.shape, "pub_shape": pub.shape, "item_shots": item.shots, "shots": shots}
     return item, facts
 

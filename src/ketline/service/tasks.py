@@ -15,6 +15,7 @@ from typing import Any
 from ketline.config import QpuSettings
 from ketline.programs import base as programs
 from ketline.programs.base import Limits, Prepared, Program, ProgramContext
+from ketline.programs.recurring import Recurring
 from ketline.qpus.driver import DriverType, driver_type
 from ketline.units import serial
 from ketline.units.device import Device
@@ -38,6 +39,15 @@ PRELOAD = (
     "samplomatic",
     "qiskit_ibm_runtime.utils.backend_converter",
     "ketline.service.tasks",
+    "ketline.programs.sampler",
+    "ketline.programs.estimator",
+    "ketline.programs.executor",
+    "ketline.programs.noise_learner",
+    "qiskit_ibm_runtime.json",
+    "qiskit_ibm_runtime.execution_span",
+    "ibm_quantum_schemas.sampler.version_0_1.options",
+    "ibm_quantum_schemas.estimator.version_0_1.options",
+    "ibm_quantum_schemas.common.qpy",
 )
 """What the fork server loads before it makes its first child."""
 
@@ -52,6 +62,9 @@ def _program(program_id: str) -> Program:
 @functools.cache
 def _driver(name: str) -> DriverType:
     return driver_type(name)
+
+
+_recurring = Recurring()
 
 
 @functools.lru_cache(maxsize=32)
@@ -74,6 +87,7 @@ def _context(args: dict[str, Any]) -> ProgramContext:
         mock=args["mock"],
         in_session=args["in_session"],
         cache_folder=None if cache is None else Path(cache),
+        memory=_recurring.of(args["tenant"]),
     )
 
 

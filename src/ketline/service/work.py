@@ -168,6 +168,8 @@ class Work:
             "cache_folder": None if cache is None else str(cache),
             "max_decompressed_bytes": self._settings.max_decompressed_bytes,
             "log_level": record.log_level,
+            # What private jobs hold is kept nowhere.
+            "tenant": None if record.private else job.instance_id,
         }
 
     async def _prepare(self, job: Job, record: JobRecord) -> None:
@@ -181,7 +183,9 @@ class Work:
                 local = folder / "payload"
                 await self._files.fetch(FileKind.PAYLOAD, job.job_id, local)
             args["payload"] = str(local)
-            answer = await self._pool.run("prepare", args, timeout_seconds=self._settings.prepare_seconds)
+            answer = await self._pool.run(
+                "prepare", args, timeout_seconds=self._settings.prepare_seconds, near=args["tenant"]
+            )
             return JobPrepared(job.job_id, answer["estimate_seconds"])
 
         self._tell(job, Stage.PREPARING, await _outcome(job, "preparing", work()))
@@ -203,11 +207,13 @@ class Work:
 
     async def _finalize(self, job: Job, record: JobRecord) -> None:
         async def work() -> Event:
+            args = self._args(job, record)
             answer = await self._pool.run(
                 "finalize",
-                self._args(job, record),
+                args,
                 timeout_seconds=self._settings.finalize_seconds,
                 first=True,
+                near=args["tenant"],
             )
             if "result_bytes" not in answer:
                 return JobPrepared(job.job_id, answer["estimate_seconds"])

@@ -5,7 +5,7 @@ from qiskit.quantum_info import Operator
 from qiskit_mitigation.zne.extrapolation import _process_extrapolated_expectation_values
 
 from ketline.programs.mitigation.extrapolate import REQUIRED_FACTORS, choose, extrapolate
-from ketline.programs.mitigation.folding import fold
+from ketline.programs.mitigation.folding import Folding
 from ketline.units.errors import JobError
 
 FACTORS = np.array([1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0])
@@ -104,7 +104,7 @@ def test_folding_multiplies_the_gates_and_keeps_the_circuit(factor, gates, metho
     for k in range(10):
         circuit.sx(k % 3)
         (circuit.ecr if k % 2 else circuit.cz)(k % 2, k % 2 + 1)
-    folded = fold(circuit, factor, method, np.random.default_rng(1))
+    folded = Folding.choose(factor, method, np.random.default_rng(1)).fold(circuit)
     counted = folded.count_ops()
     assert counted["cz"] + counted["ecr"] == gates
     assert counted["sx"] == 10
@@ -120,7 +120,7 @@ def test_the_method_says_which_gates_are_folded():
         circuit.cz(2, 3)
 
     def on_first_pair(method):
-        folded = fold(circuit, 2, method, np.random.default_rng(1))
+        folded = Folding.choose(2, method, np.random.default_rng(1)).fold(circuit)
         return sum(i.operation.name == "cz" and folded.find_bit(i.qubits[0]).index == 0 for i in folded.data)
 
     assert (on_first_pair("gate_folding_front"), on_first_pair("gate_folding_back")) == (15, 5)
@@ -131,9 +131,9 @@ def test_what_cannot_be_folded_is_refused():
     circuit = QuantumCircuit(2, 1)
     circuit.rzz(0.3, 0, 1)
     with pytest.raises(JobError, match=r"zne\.amplifier: rzz"):
-        fold(circuit, 3, "gate_folding", np.random.default_rng(1))
+        Folding.choose(3, "gate_folding", np.random.default_rng(1)).fold(circuit)
     circuit.measure(0, 0)
     with circuit.if_test((circuit.clbits[0], 1)):
         circuit.x(1)
     with pytest.raises(JobError, match="control flow"):
-        fold(circuit, 3, "gate_folding", np.random.default_rng(1))
+        Folding.choose(3, "gate_folding", np.random.default_rng(1)).fold(circuit)

@@ -36,8 +36,16 @@ def compact(circuit: QuantumCircuit, qubits: Sequence[int]) -> QuantumCircuit:
 
 
 def place(circuit: QuantumCircuit, qubits: Sequence[int], width: int) -> QuantumCircuit:
-    """The inverse of `compact`: qubit ``i`` becomes ``qubits[i]`` of ``width``."""
-    return _rewrite(circuit, dict(enumerate(qubits)), width, circuit.data, circuit.cregs)
+    """The inverse of `compact`: qubit ``i`` becomes ``qubits[i]`` of ``width``.
+
+    Circuits without variables only, which is what can be twirled or decoupled.
+    """
+    placed = QuantumCircuit(width, name=circuit.name, metadata=circuit.metadata)
+    placed.add_bits(circuit.clbits)
+    for register in circuit.cregs:
+        placed.add_register(register)
+    placed.compose(circuit, qubits, placed.clbits, inplace=True, copy=False)
+    return placed
 
 
 def without_final_measurements(circuit: QuantumCircuit) -> QuantumCircuit:

@@ -10,6 +10,7 @@ Templates with free parameters can be decoupled: a gate takes as long at any ang
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Literal
@@ -19,6 +20,9 @@ from qiskit.transpiler import PassManager, Target, TranspilerError
 
 from ketline.programs.failures import bad_option, rejected
 from ketline.programs.mitigation.circuits import compact, place, used_qubits
+
+_PULSES = ("x", "rz")
+"""What the sequences are made of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +59,37 @@ def decouple(circuit: QuantumCircuit, target: Target, options: Decoupling) -> Qu
     if target.dt is None or target.durations() is None:
         raise bad_option("dynamical_decoupling", "this backend doesn't tell how long its gates take.")
     qubits = used_qubits(circuit)
+    small = compact(circuit, qubits)
     try:
-        scheduled = _passes(target, options).run(circuit)
+        # On the whole device the passes would look at every qubit, and pad those that do nothing.
+        scheduled = _passes(_restricted(target, qubits, small), options).run(small)
     except TranspilerError as error:
         raise rejected("dynamical_decoupling", f"the circuit can't be scheduled: {error}") from None
-    # The pads that the passes put on qubits that do nothing would only have to be simulated.
-    return place(compact(scheduled, qubits), qubits, circuit.num_qubits)
+    return place(scheduled, qubits, circuit.num_qubits)
+
+
+def _restricted(target: Target, qubits: Sequence[int], circuit: QuantumCircuit) -> Target:
+    """All that scheduling asks of a target, for some qubits, which are numbered as in ``circuit``."""
+    small = Target(
+        num_qubits=len(qubits),
+        dt=target.dt,
+        granularity=target.granularity,
+        min_length=target.min_length,
+        pulse_alignment=target.pulse_alignment,
+        acquire_alignment=target.acquire_alignment,
+    )
+    place_of = {qubit: i for i, qubit in enumerate(qubits)}
+    names = {"delay", *_PULSES, *circuit.count_ops()} & set(target.operation_names)
+    for name in sorted(names):
+        facts = target[name]
+        found = {
+            tuple(place_of[qubit] for qubit in place): facts[place]
+            for place in (facts or {})
+            if place is not None and place_of.keys() >= set(place)
+        }
+        if found:
+            small.add_instruction(target.operation_from_name(name), found, name=name)
+    return small
 
 
 def _passes(target: Target, options: Decoupling) -> PassManager:

@@ -12,8 +12,9 @@ items are on the QPU. With a layer's noise unknown, `needed_layers` says which l
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -23,13 +24,21 @@ from qiskit.circuit import QuantumCircuit
 from ketline.programs.failures import beyond_limit, rejected
 from ketline.programs.mitigation.counts import Counts
 from ketline.programs.mitigation.estimates import Estimates, Extrapolation, Run, estimate
-from ketline.programs.mitigation.folding import fold
+from ketline.programs.mitigation.folding import Folding
 from ketline.programs.mitigation.layers import Layer, LayerNoise, maps_for, unique_layers
 from ketline.programs.mitigation.measuring import Dressed, dress, with_measurement
 from ketline.programs.mitigation.observables import MeasurementPlan, plan_measurement
 from ketline.programs.mitigation.pec import Cancellation, plan_cancellation
 from ketline.programs.mitigation.trex import ReadoutPlan, prepare_readout, read
-from ketline.programs.mitigation.twirling import Drawn, Sizes, Strategy, Template, twirl
+from ketline.programs.mitigation.twirling import (
+    Drawn,
+    Sizes,
+    Strategy,
+    Template,
+    template_bytes,
+    twirl,
+)
+from ketline.programs.recurring import Memory, circuit_bytes
 from ketline.units.work import ItemOutcome, WorkItem
 
 if TYPE_CHECKING:
@@ -65,8 +74,9 @@ class Recipe:
 
     ``sizes``: randomisations, and shots of each; one randomisation without twirling. PEC multiplies the
     randomisations. ``noises``: what is known of layers, for PEC and for ZNE with PEA, which both twirl gates
-    whatever ``twirl_gates`` says. ``decouple`` is applied to every circuit before it is run.
-    ``max_sets``: parameter sets of all circuits of the pub; more are refused before they are drawn.
+    whatever ``twirl_gates`` says. ``decouple`` is applied to every circuit before it is run, with the key by
+    which the tenant's memory knows it (None: it doesn't). ``max_sets``: parameter sets of all circuits of
+    the pub; more are refused before they are drawn.
     """
 
     sizes: Sizes
@@ -76,7 +86,7 @@ class Recipe:
     zne: Zne | None = None
     pec: Pec | None = None
     noises: tuple[LayerNoise, ...] = ()
-    decouple: Callable[[QuantumCircuit], QuantumCircuit] | None = None
+    decouple: Callable[[QuantumCircuit, Hashable | None], QuantumCircuit] | None = None
     max_sets: int = 10_000_000
 
     @property
@@ -87,11 +97,15 @@ class Recipe:
 
 @dataclass(frozen=True, slots=True)
 class Pub:
-    """A circuit on physical qubits, observables as wide as it, and points ``(*shape, n_parameters)``."""
+    """A circuit on physical qubits, observables as wide as it, and points ``(*shape, n_parameters)``.
+
+    ``key`` tells the circuit from others in the tenant's memory; None keeps nothing of it.
+    """
 
     circuit: QuantumCircuit
     observables: ObservablesArray
     points: NDArray[np.float64]
+    key: Hashable | None = None
 
 
 @dataclass(slots=True)
@@ -163,20 +177,23 @@ class JobPlan:
         )
 
 
-def needed_layers(pubs: Sequence[tuple[Pub, Recipe]]) -> list[Layer]:
+def needed_layers(pubs: Sequence[tuple[Pub, Recipe]], memory: Memory | None = None) -> list[Layer]:
     """The layers whose noise the pubs' recipes need, most important first; those already known left out."""
     sites, known = [], set()
     for pub, recipe in pubs:
         if recipe.injects:
             known |= {noise.layer for noise in recipe.noises}
             qubits = plan_measurement(pub.observables, pub.points.shape[:-1]).qubits.tolist()
-            circuit, _ = with_measurement(pub.circuit, qubits)
-            sites.append(_injecting(circuit, recipe).sites)
+            template, _ = _injecting(pub, qubits, recipe, memory or Memory())
+            sites.append(template.sites)
     return [layer for layer in unique_layers(sites) if layer not in known]
 
 
 def plan_job(
-    pubs: Sequence[tuple[Pub, Recipe]], readout_sizes: Sizes | None, rng: np.random.Generator
+    pubs: Sequence[tuple[Pub, Recipe]],
+    readout_sizes: Sizes | None,
+    rng: np.random.Generator,
+    memory: Memory | None = None,
 ) -> tuple[list[WorkItem], JobPlan]:
     """Expand pubs into circuits and parameter sets.
 
@@ -185,10 +202,12 @@ def plan_job(
         readout_sizes: Correct all pubs for readout errors, and calibrate with so much; None not to. The
             recipes must then twirl measurements.
         rng: The source of all randomness.
+        memory: What is kept of earlier jobs; nothing drawn at random is.
 
     Raises:
         JobError: a circuit or an observable can't be treated as its recipe says; the option is named.
     """
+    memory = memory if memory is not None else Memory()
     items: list[WorkItem] = []
     plans = []
     for index, (pub, recipe) in enumerate(pubs):
@@ -200,12 +219,12 @@ def plan_job(
             )  # fmt: skip
         if readout_sizes is not None and not recipe.twirl_measures:
             raise ValueError("readout mitigation needs measurement twirling")
-        plans.append(_plan_pub(index, pub, recipe, measurement, items, rng))
+        plans.append(_plan_pub(index, pub, recipe, measurement, items, rng, memory))
     qubits = sorted({int(qubit) for plan in plans for qubit in plan.measurement.qubits})
     if readout_sizes is None or not qubits:
         return items, JobPlan(plans)
     item, readout = prepare_readout(
-        qubits, max(pub.circuit.num_qubits for pub, _ in pubs), readout_sizes, rng
+        qubits, max(pub.circuit.num_qubits for pub, _ in pubs), readout_sizes, rng, memory
     )
     items.append(item)
     return items, JobPlan(plans, readout)
@@ -218,6 +237,7 @@ def _plan_pub(
     measurement: MeasurementPlan,
     items: list[WorkItem],
     rng: np.random.Generator,
+    memory: Memory,
 ) -> PubPlan:
     sizes, zne = recipe.sizes, recipe.zne
     factors = zne.noise_factors if zne is not None else (1.0,)
@@ -236,8 +256,7 @@ def _plan_pub(
     randomizations = sizes.randomizations
 
     if recipe.injects:
-        circuit, plan.register = with_measurement(pub.circuit, qubits)
-        template = _injecting(circuit, recipe)
+        template, plan.register = _injecting(pub, qubits, recipe, memory)
         maps, missing = maps_for(template.sites, recipe.noises)
         cancellation = plan_cancellation(
             template.sites,
@@ -252,29 +271,53 @@ def _plan_pub(
             randomizations = _scaled(randomizations, cancellation.scaling, recipe, len(points))
         _check_sets(index, recipe, len(points) * randomizations * len(scales))
         drawn = [template.draw(points, randomizations, rng, bases=bases, maps=maps, scale=s) for s in scales]
-        _add(plan, items, template.circuit, drawn, randomizations, recipe)
+        key = _key(pub, qubits, recipe, "injecting")
+        _add(plan, items, template.circuit, key, drawn, randomizations, recipe)
     else:
         _check_sets(index, recipe, len(points) * randomizations * len(factors))
         for factor in factors:
-            circuit = pub.circuit
+            dressing = recipe.twirl_measures or bool((bases > 1).any())
+            folding = None
             if zne is not None and zne.amplifier != "pea" and factor != 1.0:
-                circuit = fold(circuit, factor, zne.amplifier, rng)
-            template_or_dressed, plan.register = _ready(circuit, qubits, recipe, bases)
+                folding = Folding.choose(factor, zne.amplifier, rng)
+            key = None
+            if folding is None or not folding.random:
+                key = _key(pub, qubits, recipe, "measured", dressing, folding)
+            template_or_dressed, plan.register = memory.get(
+                key, partial(_ready, pub.circuit, folding, qubits, recipe, dressing), _ready_bytes
+            )
             if isinstance(template_or_dressed, Template):
                 one = template_or_dressed.draw(points, randomizations, rng, bases=bases)
             else:
                 one = template_or_dressed.draw(
                     points, randomizations, rng, bases=bases, flips=recipe.twirl_measures
                 )
-            _add(plan, items, template_or_dressed.circuit, [one], randomizations, recipe)
+            _add(plan, items, template_or_dressed.circuit, key, [one], randomizations, recipe)
     metadata["num_randomizations"] = randomizations
     metadata["shots"] = randomizations * sizes.shots
     return plan
 
 
+def _key(pub: Pub, qubits: list[int], recipe: Recipe, *more: Hashable) -> Hashable | None:
+    """What determines a circuit that is made of a pub's circuit; None if that isn't to be kept."""
+    if pub.key is None:
+        return None
+    return (
+        "estimated",
+        pub.key,
+        tuple(qubits),
+        recipe.twirl_gates,
+        recipe.twirl_measures,
+        recipe.strategy,
+        *more,
+    )
+
+
 def _ready(
-    circuit: QuantumCircuit, qubits: list[int], recipe: Recipe, bases: NDArray[np.uint8]
+    circuit: QuantumCircuit, folding: Folding | None, qubits: list[int], recipe: Recipe, dressing: bool
 ) -> tuple[Template | Dressed, str]:
+    if folding is not None:
+        circuit = folding.fold(circuit)
     if recipe.twirl_gates and qubits:
         measured, register = with_measurement(circuit, qubits)
         return (
@@ -287,26 +330,39 @@ def _ready(
             ),
             register,
         )
-    dressed = dress(circuit, qubits, dressing=recipe.twirl_measures or bool((bases > 1).any()))
+    dressed = dress(circuit, qubits, dressing=dressing)
     return dressed, dressed.register
 
 
-def _injecting(circuit: QuantumCircuit, recipe: Recipe) -> Template:
-    return twirl(
-        circuit,
-        gates=True,
-        measures=recipe.twirl_measures,
-        strategy=recipe.strategy,
-        change_basis=True,
-        noise_sites=True,
-        field="resilience.pec" if recipe.pec is not None else "resilience.zne",
-    )
+def _ready_bytes(made: tuple[Template | Dressed, str]) -> int:
+    template = made[0]
+    return template_bytes(template) if isinstance(template, Template) else circuit_bytes(template.circuit)
+
+
+def _injecting(pub: Pub, qubits: list[int], recipe: Recipe, memory: Memory) -> tuple[Template, str]:
+    """The template that injects noise, and the register of its measurement."""
+
+    def make() -> tuple[Template, str]:
+        circuit, register = with_measurement(pub.circuit, qubits)
+        template = twirl(
+            circuit,
+            gates=True,
+            measures=recipe.twirl_measures,
+            strategy=recipe.strategy,
+            change_basis=True,
+            noise_sites=True,
+            field="resilience.pec" if recipe.pec is not None else "resilience.zne",
+        )
+        return template, register
+
+    return memory.get(_key(pub, qubits, recipe, "injecting"), make, _ready_bytes)
 
 
 def _add(
     plan: PubPlan,
     items: list[WorkItem],
     circuit: QuantumCircuit,
+    key: Hashable | None,
     drawn: list[Drawn],
     randomizations: int,
     recipe: Recipe,
@@ -325,7 +381,7 @@ def _add(
         first += len(one.parameter_values)
     if first:
         if recipe.decouple is not None:
-            circuit = recipe.decouple(circuit)
+            circuit = recipe.decouple(circuit, key)
         values = np.concatenate([one.parameter_values for one in drawn])
         items.append(WorkItem(circuit, values, recipe.sizes.shots))
 

@@ -1,6 +1,6 @@
 """Amplifying the noise of two-qubit gates by folding them.
 
-    folded = fold(circuit, 2.5, "gate_folding", rng)
+    folded = Folding.choose(2.5, "gate_folding", rng).fold(circuit)
 
 A gate ``G`` becomes ``G (G^-1 G)^n``, still in the device's instruction set since its two-qubit gates are
 their own inverse. For a factor between odd numbers some gates are folded once more than others: the first,
@@ -9,6 +9,8 @@ the last, or random ones. The pass is `qiskit_mitigation`'s.
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -27,18 +29,41 @@ _METHODS: dict[str, Literal["random", "front", "back"]] = {
 }
 
 
-def fold(circuit: QuantumCircuit, factor: float, method: Method, rng: np.random.Generator) -> QuantumCircuit:
-    """Fold two-qubit gates so that their number is ``factor`` times what it was, as nearly as possible.
+@dataclass(frozen=True, slots=True)
+class Folding:
+    """How a circuit is folded; ``seed`` says which gates get the rest, None where no chance is in it."""
 
-    Args:
-        circuit: In the device's instruction set.
-        factor: At least 1.
-        method: Which gates get the rest: random ones, or those at the front or back.
-        rng: The source of randomness for random ones.
+    factor: float
+    method: Method
+    seed: int | None = None
 
-    Raises:
-        JobError: a two-qubit gate can't be folded, or the circuit has control flow.
-    """
+    @classmethod
+    def choose(cls, factor: float, method: Method, rng: np.random.Generator) -> Folding:
+        """A folding by a factor of at least 1; where gates are chosen at random, they are chosen anew."""
+        if method != "gate_folding" or math.isclose((factor - 1.0) % 2.0, 0.0, abs_tol=1e-9):
+            return cls(factor, method)
+        return cls(factor, method, int(rng.integers(1 << 62)))
+
+    @property
+    def random(self) -> bool:
+        """Whether another folding of the same kind would fold other gates."""
+        return self.seed is not None
+
+    def fold(self, circuit: QuantumCircuit) -> QuantumCircuit:
+        """Fold two-qubit gates so that their number is ``factor`` times what it was, as nearly as possible.
+
+        Args:
+            circuit: In the device's instruction set.
+
+        Raises:
+            JobError: a two-qubit gate can't be folded, or the circuit has control flow.
+        """
+        _check(circuit)
+        folds = GateFoldingPass(self.factor, _METHODS[self.method], self.seed)
+        return PassManager([folds]).run(circuit)
+
+
+def _check(circuit: QuantumCircuit) -> None:
     if circuit.has_control_flow_op():
         raise rejected(
             "resilience.zne", "gates of dynamic circuits (circuits with control flow) can't be folded.",
@@ -55,5 +80,3 @@ def fold(circuit: QuantumCircuit, factor: float, method: Method, rng: np.random.
                 "resilience.zne.amplifier", f"{operation.name} can't be folded.",
                 "Transpile for a backend made with use_fractional_gates=False, or turn zne_mitigation off.",
             )  # fmt: skip
-    seed = int(rng.integers(1 << 62))
-    return PassManager([GateFoldingPass(factor, _METHODS[method], seed)]).run(circuit)

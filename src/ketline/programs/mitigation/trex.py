@@ -25,6 +25,7 @@ from qiskit.circuit import QuantumCircuit
 from ketline.programs.mitigation.counts import Counts
 from ketline.programs.mitigation.measuring import dress
 from ketline.programs.mitigation.twirling import Sizes
+from ketline.programs.recurring import Memory, circuit_bytes
 from ketline.units.work import ItemOutcome, WorkItem
 
 
@@ -71,7 +72,11 @@ class Readout:
 
 
 def prepare_readout(
-    qubits: Sequence[int] | NDArray[np.int64], width: int, sizes: Sizes, rng: np.random.Generator
+    qubits: Sequence[int] | NDArray[np.int64],
+    width: int,
+    sizes: Sizes,
+    rng: np.random.Generator,
+    memory: Memory | None = None,
 ) -> tuple[WorkItem, ReadoutPlan]:
     """The calibration of the readout of some qubits, all at once.
 
@@ -80,9 +85,14 @@ def prepare_readout(
         width: Qubits of the circuits.
         sizes: Randomisations and shots of each.
         rng: The source of the flips.
+        memory: What is kept of earlier jobs.
     """
     chosen = np.array(sorted({int(qubit) for qubit in qubits}), np.int64)
-    template = dress(QuantumCircuit(width), chosen.tolist())
+    template = (memory or Memory()).get(
+        ("readout", width, tuple(chosen.tolist())),
+        lambda: dress(QuantumCircuit(width), chosen.tolist()),
+        lambda made: circuit_bytes(made.circuit),
+    )
     bases = np.ones((1, len(chosen)), np.uint8)
     drawn = template.draw(np.zeros((1, 0)), sizes.randomizations, rng, bases=bases, flips=True)
     item = WorkItem(template.circuit, drawn.parameter_values, sizes.shots)

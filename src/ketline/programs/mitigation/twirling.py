@@ -34,6 +34,7 @@ from samplomatic.utils import get_annotation
 from ketline.programs.failures import rejected
 from ketline.programs.mitigation.circuits import compact, place, used_qubits
 from ketline.programs.mitigation.samplexes import draw
+from ketline.programs.recurring import circuit_bytes, samplex_bytes
 
 Strategy = Literal["active", "active-accum", "active-circuit", "all"]
 
@@ -159,6 +160,11 @@ class Template:
         if "pauli_signs" in arrays:
             signs = 1.0 - 2.0 * (np.count_nonzero(arrays["pauli_signs"], axis=-1) % 2).reshape(sets)
         return Drawn(values.reshape(sets, -1), flips, signs)
+
+
+def template_bytes(template: Template) -> int:
+    """Roughly how much memory a template takes."""
+    return circuit_bytes(template.circuit) + samplex_bytes(template.samplex)
 
 
 def twirl(

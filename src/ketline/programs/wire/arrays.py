@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,9 @@ from ketline.programs.wire.unpack import Budget
 from ketline.units.errors import JobError
 
 _MAX_DIMENSIONS = 32
+_HEADER = 1 << 17
+"""More than any header takes that numpy would read."""
+_PIECE = 1 << 17
 _KINDS = "biufc"
 _DTYPES = {
     "f16": "<f2", "f32": "<f4", "f64": "<f8", "bool": "?", "i8": "<i1", "i16": "<i2", "i32": "<i4",
@@ -23,13 +27,15 @@ PLAIN_DTYPES = frozenset({"f64", "bool", "u8", "c128"})
 """The dtypes of uncompressed tensors."""
 
 
-def read_npy(raw: bytes, field: str) -> NDArray[Any]:
+def read_npy(raw: bytes | bytearray, field: str) -> NDArray[Any]:
     """An array of numbers from the bytes of ``numpy.save``; objects and structures are refused.
+
+    It looks at ``raw`` itself, which nobody may change or copy.
 
     Raises:
         JobError: the header lies about what follows, or asks for anything but numbers.
     """
-    buffer = io.BytesIO(raw)
+    buffer = io.BytesIO(memoryview(raw)[:_HEADER])
     try:
         version = np.lib.format.read_magic(buffer)
         if version == (1, 0):
@@ -44,12 +50,12 @@ def read_npy(raw: bytes, field: str) -> NDArray[Any]:
         raise unreadable(field, f"not an array of numpy.save: {_short(error)}") from None
     if dtype.kind not in _KINDS or dtype.hasobject:
         raise unreadable(field, f"an array of {dtype}; only numbers are read.")
-    body = raw[buffer.tell() :]
+    start = buffer.tell()
     check_shape(shape, field)
-    if math.prod(shape) * dtype.itemsize != len(body):
-        raise unreadable(field, f"shape {shape} of {dtype} doesn't fit {len(body)} bytes.")
+    if math.prod(shape) * dtype.itemsize != len(raw) - start:
+        raise unreadable(field, f"shape {shape} of {dtype} doesn't fit {len(raw) - start} bytes.")
     order: Any = "F" if fortran else "C"
-    return np.frombuffer(body, dtype=dtype).reshape(shape, order=order)
+    return np.frombuffer(raw, dtype, math.prod(shape), start).reshape(shape, order=order)
 
 
 def read_tensor(model: object, budget: Budget, field: str, *, compressed: bool) -> NDArray[Any]:
@@ -104,10 +110,17 @@ def real_array(value: object, field: str) -> NDArray[np.float64]:
         array = array.astype(np.float64) if array.dtype.kind in "fO" else array
     if array.dtype.kind not in "biuf":
         raise unreadable(field, f"not real numbers ({array.dtype}).")
-    array = array.astype(np.float64)
-    if not np.isfinite(array).all():
+    array = array.astype(np.float64, copy=False)
+    if not all(np.isfinite(part).all() for part in _pieces(array)):
         raise unreadable(field, "a value isn't finite.")
     return array
+
+
+def _pieces(array: NDArray[np.float64]) -> Iterator[NDArray[np.float64]]:
+    """An array a little at a time, so that looking at it takes no more memory."""
+    flat = array.reshape(-1, order="A") if array.flags.forc else array.reshape(-1)
+    for start in range(0, flat.size, _PIECE):
+        yield flat[start : start + _PIECE]
 
 
 def _short(error: BaseException) -> str:

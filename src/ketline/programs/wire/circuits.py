@@ -9,6 +9,7 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 from ketline.programs.failures import unreadable
+from ketline.programs.recurring import Memory, circuit_bytes, key_of
 from ketline.programs.wire.unpack import Budget
 from ketline.units.errors import JobError
 
@@ -28,7 +29,7 @@ _SIZES = re.compile(r"(?:\[\s*|\$)(\d{5,})")
 _INCLUDE = re.compile(r"\binclude\s*([\"'])(.*?)\1", re.DOTALL)
 
 
-def load_qpy(raw: bytes, field: str, *, count: int | None = None) -> list[QuantumCircuit]:
+def load_qpy(raw: bytes | bytearray, field: str, *, count: int | None = None) -> list[QuantumCircuit]:
     """The circuits of a QPY file; samplomatic's annotations are understood.
 
     Raises:
@@ -81,7 +82,31 @@ def read_circuit(value: object, budget: Budget, field: str) -> QuantumCircuit:
     return load_qpy(budget.inflate(value["__value__"], field), field, count=1)[0]
 
 
-def check_qpy_header(raw: bytes, field: str, count: int | None) -> None:
+def recurring_circuit(
+    value: object, budget: Budget, memory: Memory, field: str
+) -> tuple[QuantumCircuit, bytes | None]:
+    """Like `read_circuit`, once for each text; and the key by which what is made of it can be kept.
+
+    Raises:
+        JobError: it can't be read, or it would exceed the budget if it were unpacked again.
+    """
+    text = value.get("__value__") if isinstance(value, dict) else value
+    key = key_of(text) if isinstance(text, str) else None
+    before = budget.left
+
+    def make() -> tuple[QuantumCircuit, int]:
+        circuit = read_circuit(value, budget, field)
+        return circuit, before - budget.left
+
+    kind = value.get("__type__") if isinstance(value, dict) else "text"
+    place = None if key is None else ("circuit", str(kind), key)
+    circuit, size = memory.get(place, make, lambda made: circuit_bytes(made[0]) + 4 * made[1])
+    budget.left = before
+    budget.take(size, field)
+    return circuit, key
+
+
+def check_qpy_header(raw: bytes | bytearray, field: str, count: int | None) -> None:
     """Refuse QPY of an unsupported version, or whose headers announce what can't be there."""
     from qiskit.qpy import QPY_VERSION
 

@@ -165,14 +165,15 @@ def _read_circuits(
         if len(texts) != len(items):
             raise unreadable(field, f"{len(texts)} circuits for {len(items)} items.")
         return [load_qasm3(text, f"{field}.data[{number}]") for number, text in enumerate(texts)]
-    raw = (budget.inflate if version.compressed else budget.plain)(holder.get("b64_data"), field)
-    _check_version(raw, holder.get("qpy_version"), version, field)
+    unpack = budget.inflate if version.compressed else budget.plain
+    packed = unpack(holder.get("b64_data"), field)
+    _check_version(packed, holder.get("qpy_version"), version, field)
     if holder.get("num_programs") != len(items):
         raise unreadable(field, f"{holder.get('num_programs')!r} circuits for {len(items)} items.")
-    return load_qpy(raw, field, count=len(items))
+    return load_qpy(packed, field, count=len(items))
 
 
-def _check_version(raw: bytes, announced: object, version: Version, field: str) -> None:
+def _check_version(raw: bytes | bytearray, announced: object, version: Version, field: str) -> None:
     written = raw[6] if len(raw) > 6 else None
     if announced != written:
         raise unreadable(field, f"qpy_version is {announced!r}, and the QPY says {written}.")

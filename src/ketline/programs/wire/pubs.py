@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ketline.programs.failures import rejected, unreadable
 from ketline.programs.wire.arrays import real_array
-from ketline.programs.wire.circuits import guarded, read_circuit
+from ketline.programs.wire.circuits import guarded, recurring_circuit
 from ketline.programs.wire.fields import a_list
 from ketline.programs.wire.observables import Observables, read_observables
 from ketline.programs.wire.unpack import Budget
@@ -19,14 +19,20 @@ from ketline.programs.wire.values import finite, read_array, read_bindings
 if TYPE_CHECKING:
     from qiskit.circuit import QuantumCircuit
 
+    from ketline.programs.recurring import Memory
+
 
 @dataclass(slots=True)
 class SamplerPub:
-    """``values`` is float64 ``(*shape, circuit.num_parameters)``; ``shots`` None means the default."""
+    """``values`` is float64 ``(*shape, circuit.num_parameters)``; ``shots`` None means the default.
+
+    ``key`` tells the circuit from others, for `ketline.programs.recurring`; nobody may change the circuit.
+    """
 
     circuit: QuantumCircuit
     values: NDArray[np.float64]
     shots: int | None
+    key: bytes | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -42,6 +48,7 @@ class EstimatorPub:
     observables: Observables
     values: NDArray[np.float64]
     precision: float | None
+    key: bytes | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -49,7 +56,7 @@ class EstimatorPub:
         return np.broadcast_shapes(self.observables.shape, self.values.shape[:-1])
 
 
-def read_sampler_pubs(value: object, budget: Budget) -> list[SamplerPub]:
+def read_sampler_pubs(value: object, budget: Budget, memory: Memory) -> list[SamplerPub]:
     """All PUBs of a sampler job.
 
     Raises:
@@ -59,16 +66,16 @@ def read_sampler_pubs(value: object, budget: Budget) -> list[SamplerPub]:
     for number, pub in enumerate(_pubs(value)):
         field = f"pubs[{number}]"
         parts = _parts(pub, 3, field)
-        circuit = read_circuit(parts[0], budget, f"{field} circuit")
+        circuit, key = recurring_circuit(parts[0], budget, memory, f"{field} circuit")
         values = read_values(parts[1], circuit, budget, f"{field} parameter values")
         shots = parts[2]
         if shots is not None and (type(shots) is not int or shots < 1):
             raise unreadable(f"{field} shots", f"{shots!r} isn't a whole number of at least 1.")
-        pubs.append(SamplerPub(circuit, values, shots))
+        pubs.append(SamplerPub(circuit, values, shots, key))
     return pubs
 
 
-def read_estimator_pubs(value: object, budget: Budget) -> list[EstimatorPub]:
+def read_estimator_pubs(value: object, budget: Budget, memory: Memory) -> list[EstimatorPub]:
     """All PUBs of an estimator job.
 
     Raises:
@@ -78,13 +85,13 @@ def read_estimator_pubs(value: object, budget: Budget) -> list[EstimatorPub]:
     for number, pub in enumerate(_pubs(value)):
         field = f"pubs[{number}]"
         parts = _parts(pub, 4, field)
-        circuit = read_circuit(parts[0], budget, f"{field} circuit")
+        circuit, key = recurring_circuit(parts[0], budget, memory, f"{field} circuit")
         observables = read_observables(parts[1], circuit.num_qubits, f"{field} observables")
         values = read_values(parts[2], circuit, budget, f"{field} parameter values")
         precision = parts[3]
         if precision is not None and not (finite(precision) and precision > 0):
             raise unreadable(f"{field} precision", f"{precision!r} isn't a number greater than 0.")
-        made = EstimatorPub(circuit, observables, values, precision)
+        made = EstimatorPub(circuit, observables, values, precision, key)
         try:
             shape = made.shape
         except ValueError:

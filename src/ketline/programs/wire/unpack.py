@@ -25,39 +25,48 @@ class Budget:
         Raises:
             JobError: it isn't base64 text.
         """
-        if not isinstance(text, str):
-            raise unreadable(field, f"{type(text).__name__} instead of base64 text.")
-        try:
-            raw = binascii.a2b_base64(text, strict_mode=True)
-        except (binascii.Error, ValueError) as error:
-            raise unreadable(field, f"not base64: {error}.") from None
-        self._take(len(raw), field)
+        raw = _decoded(_text(text, field), field)
+        self.take(len(raw), field)
         return raw
 
-    def inflate(self, text: object, field: str) -> bytes:
-        """Decode base64 and zlib, a megabyte at a time, never beyond what is left.
+    def inflate(self, text: object, field: str) -> bytearray:
+        """Decode base64 and zlib, piece by piece and never beyond what is left.
+
+        No more is held at any time than the text, what came of it, and a piece of both.
 
         Raises:
             JobError: not base64, not zlib, cut short, followed by more, or grown beyond the limit.
         """
-        packed = self.plain(text, field)
+        whole = _text(text, field)
         machine = zlib.decompressobj()
         grown = bytearray()
         try:
+            for start in range(0, len(whole), _STEP):
+                packed = _decoded(whole[start : start + _STEP], field, last=start + _STEP >= len(whole))
+                self.take(len(packed), field)
+                while packed and not machine.eof:
+                    part = machine.decompress(packed, _STEP)
+                    packed = machine.unconsumed_tail
+                    self.take(len(part), field)
+                    grown += part
+                if machine.unused_data or (machine.eof and packed):
+                    raise unreadable(field, "bytes follow the compressed data.")
             while not machine.eof:
-                part = machine.decompress(packed, _STEP)
-                packed = machine.unconsumed_tail
-                self._take(len(part), field)
-                grown += part
-                if not part and not packed and not machine.eof:
+                part = machine.decompress(b"", _STEP)
+                if not part:
                     raise unreadable(field, "the compressed data is cut short.")
+                self.take(len(part), field)
+                grown += part
         except zlib.error as error:
             raise unreadable(field, f"not zlib: {error}.") from None
-        if machine.unused_data:
-            raise unreadable(field, "bytes follow the compressed data.")
-        return bytes(grown)
+        return grown
 
-    def _take(self, count: int, field: str) -> None:
+    def take(self, count: int, field: str) -> None:
+        """Count bytes against what is left.
+
+        Raises:
+            JobError: there are more than that.
+        """
         self.left -= count
         if self.left < 0:
             raise JobError(
@@ -65,3 +74,18 @@ class Budget:
                 f"{field}: the payload grows beyond {self.max_bytes:,} bytes when unpacked.",
                 "Split the job, or ask the operator to raise compute.max_decompressed_bytes.",
             )
+
+
+def _text(text: object, field: str) -> str:
+    if not isinstance(text, str):
+        raise unreadable(field, f"{type(text).__name__} instead of base64 text.")
+    return text
+
+
+def _decoded(text: str, field: str, *, last: bool = True) -> bytes:
+    if not last and "=" in text:
+        raise unreadable(field, "not base64: padding before the end.")
+    try:
+        return binascii.a2b_base64(text, strict_mode=True)
+    except (binascii.Error, ValueError) as error:
+        raise unreadable(field, f"not base64: {error}.") from None
