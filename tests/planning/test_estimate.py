@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from ketline.core.estimate import sub_job, together, usage
 from ketline.core.model import InstanceSpec, QpuMode, QpuSpec
-from ketline.planning.estimate import LimitHit, Rates, limits_hit, usage
+from ketline.planning.estimate import LimitHit, Rates, limits_hit
 
 
 @pytest.mark.parametrize(
@@ -20,6 +21,16 @@ def test_the_breakdown_adds_up() -> None:
     parts = estimate.as_dict()["breakdown"]
     assert parts == {"overhead_seconds": 3.0, "rep_delay_seconds": 2.0, "circuit_seconds": pytest.approx(0.1)}
     assert estimate.as_dict()["seconds"] == pytest.approx(sum(parts.values()))
+
+
+def test_circuits_that_differ_add_up_and_sub_jobs_too() -> None:
+    learning = sub_job([(1_000, 1e-3, 5e-5), (500, 1e-3, 2e-4)])
+    assert learning.executions == 1_500
+    assert learning.seconds == pytest.approx(2.0 + 1.5 + 0.05 + 0.1)
+    whole = together([learning, usage(4_096)])
+    assert whole.overhead_seconds == 4.0
+    assert whole.seconds == pytest.approx(learning.seconds + 3.4336)
+    assert together([]).seconds == 0.0
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What a job will use and cost before it is submitted, and the limits it would hit (``modes.md`` 8.2)."""
+"""What usage costs, and the limits that a job would hit (``modes.md`` 6.4, 5.2)."""
 
 from __future__ import annotations
 
@@ -6,72 +6,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ketline.core.model import InstanceSpec, QpuMode, QpuSpec
-
-DEFAULT_REP_DELAY_SECONDS = 250e-6
-DEFAULT_CIRCUIT_SECONDS = 100e-6
-DEFAULT_OVERHEAD_SECONDS = 2.0
-
-
-@dataclass(frozen=True, slots=True)
-class UsageEstimate:
-    """QPU seconds of a job, taken apart.
-
-    ``overhead_seconds`` is the fixed charge of its sub-jobs, ``rep_delay_seconds`` and ``circuit_seconds``
-    are totals over all executions.
-    """
-
-    executions: int
-    overhead_seconds: float
-    rep_delay_seconds: float
-    circuit_seconds: float
-
-    @property
-    def seconds(self) -> float:
-        """The whole estimate."""
-        return self.overhead_seconds + self.rep_delay_seconds + self.circuit_seconds
-
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON; times in seconds."""
-        return {
-            "seconds": self.seconds,
-            "executions": self.executions,
-            "breakdown": {
-                "overhead_seconds": self.overhead_seconds,
-                "rep_delay_seconds": self.rep_delay_seconds,
-                "circuit_seconds": self.circuit_seconds,
-            },
-        }
-
-
-def usage(
-    executions: int,
-    *,
-    rep_delay_seconds: float = DEFAULT_REP_DELAY_SECONDS,
-    circuit_seconds: float = DEFAULT_CIRCUIT_SECONDS,
-    overhead_seconds: float = DEFAULT_OVERHEAD_SECONDS,
-    sub_jobs: int = 1,
-) -> UsageEstimate:
-    """``overhead * sub_jobs + (rep_delay + circuit) * executions`` (``modes.md`` 8.2, E01).
-
-    ``executions`` are circuits after broadcasting, times shots. ``ValueError`` names an argument that is
-    negative or not finite.
-    """
-    for name, value in (
-        ("executions", executions),
-        ("rep_delay_seconds", rep_delay_seconds),
-        ("circuit_seconds", circuit_seconds),
-        ("overhead_seconds", overhead_seconds),
-    ):
-        if not 0 <= value < float("inf"):
-            raise ValueError(f"{name} must be a number from 0 on, not {value}")
-    if sub_jobs < 1:
-        raise ValueError(f"sub_jobs must be 1 at least, not {sub_jobs}")
-    return UsageEstimate(
-        executions,
-        overhead_seconds * sub_jobs,
-        rep_delay_seconds * executions,
-        circuit_seconds * executions,
-    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from pydantic import Field, ValidationError, model_validator
 
+from ketline.core import estimate
 from ketline.core.model import Mode
-from ketline.planning import estimate
 from ketline.planning.history import closed_loop
 from ketline.planning.synthetic import Part
 from ketline.planning.trace import Trace, TraceJob, TraceWorkload
@@ -36,7 +36,7 @@ class Workload(Part):
     """Delay between shots."""
     circuit_seconds: float = Field(estimate.DEFAULT_CIRCUIT_SECONDS, ge=0, le=1)
     """Scheduled length of a circuit."""
-    overhead_seconds: float = Field(estimate.DEFAULT_OVERHEAD_SECONDS, ge=0)
+    overhead_seconds: float = Field(estimate.JOB_OVERHEAD_SECONDS, ge=0)
     """Fixed QPU time of a job."""
     prepare_seconds: float = Field(2.0, ge=0)
     """Classical time before the QPU."""

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ketline.core.estimate import sub_job
 from ketline.errors import CIRCUIT_REJECTED, NOT_EMULATED
 from ketline.qpus.driver import Admission, DriverError, Fault, Health, Progress
 from ketline.units.errors import JobError
@@ -23,11 +24,11 @@ from ketline.units.work import ItemOutcome, Outcome, Span
 
 if TYPE_CHECKING:
     from ketline.config import QpuSettings
+    from ketline.core.estimate import UsageEstimate
     from ketline.qpus.counts import Shots
     from ketline.units.device import Device
     from ketline.units.work import WorkUnit
 
-JOB_OVERHEAD_SECONDS = 2.0
 _MOST_CIRCUITS = 300
 _LOOK_SECONDS = 0.02
 _POLL_SECONDS = 0.25
@@ -98,13 +99,19 @@ class BackendDriver:
 
         _check(unit, device)
         durations = Durations(device.target, device.dt_seconds)
-        seconds = JOB_OVERHEAD_SECONDS
+        circuits = []
         for item in unit.items:
             places = {qubit: i for i, qubit in enumerate(item.circuit.qubits)}
             length = durations.seconds(schedule(item.circuit, durations, places).duration)
             sets = item.parameter_values.shape[0]
-            seconds += sets * item.shots * (length + device.default_rep_delay_seconds)
-        return Admission(seconds, 0, ("backend",) * len(unit.items), seconds)
+            circuits.append((sets * item.shots, unit.pause_seconds(device), length))
+        usage = sub_job(circuits)
+        return Admission(usage.seconds, 0, ("backend",) * len(unit.items), usage)
+
+    @classmethod
+    def estimate(cls, usage: UsageEstimate, settings: QpuSettings) -> float | None:
+        """The formula's own answer (`ketline.qpus.driver.DriverType.estimate`)."""
+        return usage.seconds
 
     def start(self, unit: WorkUnit) -> str:
         """Submit the first of the backend's jobs (`ketline.qpus.driver.Driver.start`)."""

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
     from ketline.config import QpuSettings
+    from ketline.core.estimate import UsageEstimate
     from ketline.units.device import Device
     from ketline.units.work import Outcome, WorkUnit
 
@@ -37,14 +38,19 @@ class Admission:
     """What a driver says of a unit before it takes the QPU.
 
     ``qpu_seconds`` estimates how long the QPU will be locked and ``memory_bytes`` the most memory taken
-    (0: not on this machine). ``methods`` names, one an item, how each will be run. ``device_seconds``
-    is what the real device would take, by the formula of ``modes.md`` 8.2.
+    (0: not on this machine). ``methods`` names, one an item, how each will be run. ``usage`` is what the
+    real device would take, by the formula of ``modes.md`` 8.2 (`ketline.core.estimate.sub_job`).
     """
 
     qpu_seconds: float
     memory_bytes: int
     methods: tuple[str, ...]
-    device_seconds: float
+    usage: UsageEstimate
+
+    @property
+    def device_seconds(self) -> float:
+        """The whole time that the real device would take."""
+        return self.usage.seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +134,13 @@ class DriverType(Protocol):
 
         Raises:
             ketline.units.errors.JobError: it can't be run; the message names the estimate and the limit.
+        """
+        ...
+
+    def estimate(self, usage: UsageEstimate, settings: QpuSettings) -> float | None:
+        """How long the QPU will be locked for a job of which no more than its usage by the formula is known.
+
+        None: only the circuits themselves tell. Qiskit isn't imported.
         """
         ...
 

@@ -14,6 +14,7 @@ from ketline.qpus.snapshots import ideal, snapshot
 
 if TYPE_CHECKING:
     from ketline.config import QpuSettings
+    from ketline.core.estimate import UsageEstimate
     from ketline.units.device import Device
     from ketline.units.work import Outcome, WorkUnit
 
@@ -40,6 +41,11 @@ class Emulator:
         from ketline.qpus.engine import admit
 
         return admit(unit, device, settings)
+
+    @classmethod
+    def estimate(cls, usage: UsageEstimate, settings: QpuSettings) -> float | None:
+        """The device's time at the emulator's pace; without one, only a circuit tells how long it takes."""
+        return settings.pace * usage.seconds if settings.pace > 0 else None
 
     def start(self, unit: WorkUnit) -> str:
         """Begin a unit (`ketline.qpus.driver.Driver.start`)."""

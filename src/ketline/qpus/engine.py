@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ketline.core.estimate import JOB_OVERHEAD_SECONDS, sub_job, together
 from ketline.qpus.checks import check
 from ketline.qpus.counts import Shots, pack, unpack
 from ketline.qpus.drift import calibration_time, drifted, steps
@@ -27,9 +28,6 @@ if TYPE_CHECKING:
     from ketline.config import QpuSettings
     from ketline.units.device import Device
     from ketline.units.work import WorkUnit
-
-JOB_OVERHEAD_SECONDS = 2.0
-"""What a real device needs for a job besides its shots (``modes.md`` 8.2); scaled by ``pace``."""
 
 _FIXED_SECONDS = 0.003
 _benches: dict[int, Workbench] = {}
@@ -218,16 +216,17 @@ def admit(unit: WorkUnit, device: Device, settings: QpuSettings) -> Admission:
     bench = _bench(device)
     if unit.mock:
         check(unit, device)
-        return Admission(_FIXED_SECONDS, 0, ("mock",) * len(unit.items), 0.0)
+        return Admission(_FIXED_SECONDS, 0, ("mock",) * len(unit.items), together(()))
     items = bench.ready(unit, settings.memory_bytes, np.random.default_rng(0))
     simulation = _FIXED_SECONDS + sum(ready.simulation_seconds for ready in items)
     check_time(simulation)
-    device_seconds = JOB_OVERHEAD_SECONDS + sum(ready.device_seconds for ready in items)
+    pause = unit.pause_seconds(device)
+    usage = sub_job((one.sets * one.item.shots, pause, one.shot_seconds - pause) for one in items)
     return Admission(
-        qpu_seconds=max(simulation, settings.pace * device_seconds),
+        qpu_seconds=max(simulation, settings.pace * usage.seconds),
         memory_bytes=round(max((ready.memory_bytes for ready in items), default=0.0)),
         methods=tuple(ready.methods for ready in items),
-        device_seconds=device_seconds,
+        usage=usage,
     )
 
 

@@ -6,8 +6,9 @@ import asyncio
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from ketline.core.estimate import usage
 from ketline.core.scheduler import Scheduler
-from ketline.planning.estimate import Rates, limits_hit, usage
+from ketline.planning.estimate import Rates, limits_hit
 from ketline.programs.base import Limits
 from ketline.service.clock import as_datetime
 from ketline.service.house import House

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from ketline.core.estimate import UsageEstimate
 from ketline.core.explain import Explanation
 from ketline.core.model import Mode, Stage, WorkloadState
-from ketline.planning.estimate import LimitHit, UsageEstimate
+from ketline.planning.estimate import LimitHit
 from ketline.service.views import JobView
 
 if TYPE_CHECKING:

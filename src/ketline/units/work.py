@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from qiskit.circuit import QuantumCircuit
 
+    from ketline.units.device import Device
+
 MeasLevel = Literal["classified", "kerneled", "avg_kerneled", "both"]
 
 
@@ -66,6 +68,11 @@ class WorkUnit:
     def executions(self) -> int:
         """Circuits after broadcasting, times shots (``modes.md`` 1.4)."""
         return sum(item.parameter_values.shape[0] * item.shots for item in self.items)
+
+    def pause_seconds(self, device: Device) -> float:
+        """Pause between two shots on a device."""
+        given = self.rep_delay_seconds
+        return device.default_rep_delay_seconds if given is None else given
 
 
 @dataclass(frozen=True, slots=True)
