@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -15,7 +16,7 @@ from ketline.client import addresses
 from ketline.config import ConfigError, InstanceSettings, QpuSettings, Settings
 from ketline.core.model import JobStatus
 from ketline.errors import INSTANCE_NOT_FOUND, JOB_NOT_FOUND, SESSION_NOT_FOUND, KetlineError
-from ketline.service.administration import Administration
+from ketline.service.administration import Administration, Enrolment
 from ketline.service.data import DataFolder
 from ketline.service.keys import Role
 from ketline.service.records import job_view_from_row, workload_from_row, workload_view
@@ -102,6 +103,15 @@ class Centre:
         """A new key; the row holds the key itself, this once."""
         view, text = self._administration.create_key(user, name, role, instances)
         return {**self._key_row(dataclasses.asdict(view)), "key": text}
+
+    def enrol(self, wanted: Sequence[Enrolment]) -> list[Row]:
+        """Keys for many users, or none; each row holds the key itself, this once."""
+        made = self._administration.enrol(wanted)
+        names = {view.instance_id: view.name for view in self._administration.instances()}
+        return [
+            {"user": each.user, "instances": [names[i] for i in view.instances], "key": text}
+            for each, (view, text) in zip(wanted, made, strict=True)
+        ]
 
     def revoke_key(self, key_id: str) -> Row:
         """Revoke a key."""

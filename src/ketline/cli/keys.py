@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ketline.cli.enrol import import_keys
 from ketline.cli.options import DEFAULT_DATA, ConfigOption, DataOption, JsonOption, examples
 from ketline.cli.output import done, print_json, show
 
@@ -88,3 +89,12 @@ def revoke(
     with Centre(data, config) as centre:
         row = centre.revoke_key(key_id)
     done(f"Key {row['key_id']} of {row['user']} is revoked.", row, as_json=as_json)
+
+
+app.command(
+    "import",
+    epilog=examples(
+        "ketline keys import class.csv --data ./centre --plan open --account course --output keys.csv",
+        "ketline keys import group.csv --data ./centre --instance lab",
+    ),
+)(import_keys)

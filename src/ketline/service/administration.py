@@ -7,7 +7,9 @@ what it knows of a key it asks again after two seconds.
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -22,6 +24,16 @@ from ketline.service.views import InstanceView, KeyView
 from ketline.store import queries
 from ketline.store.changes import Changes
 from ketline.store.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Enrolment:
+    """A user who gets a key: for instances that there are, and for one of their own that is made."""
+
+    user: str
+    name: str = ""
+    instances: tuple[str, ...] = ()
+    own: InstanceSettings | None = None
 
 
 class Administration:
@@ -71,26 +83,44 @@ class Administration:
 
         ``instances`` names the instances that it opens; none means all.
         """
+        return self._create_keys([Enrolment(user, name, tuple(instances))], role)[0]
+
+    def enrol(self, wanted: Sequence[Enrolment]) -> list[tuple[KeyView, str]]:
+        """Keys for many users at once: all of them, or none when one is refused."""
+        twice = [user for user, count in Counter(each.user for each in wanted).items() if count > 1]
+        if twice:
+            raise grants.refused("user", f"{twice[0]!r} is named twice")
+        return self._create_keys(wanted, "user")
+
+    def _create_keys(self, wanted: Sequence[Enrolment], role: Role) -> list[tuple[KeyView, str]]:
         by_name = {view.name: view.instance_id for view in self.instances()}
-        for wanted in instances:
-            if wanted not in by_name:
-                raise KetlineError(INSTANCE_NOT_FOUND, instance=wanted)
+        users = self._store.read_now(queries.users)
+        pepper = self._store.read_now(queries.setting, bootstrap.KEY_PEPPER) or b""
+        plans, now = self._settings.all_plans(), time.time()
         changes = Changes()
-        key_id, text = grants.new_key(
-            changes,
-            self._store.read_now(queries.users),
-            self._store.read_now(queries.setting, bootstrap.KEY_PEPPER) or b"",
-            user,
-            name,
-            role,
-            {wanted: by_name[wanted] for wanted in instances},
-            grants.COMMAND_LINE,
-            time.time(),
-        )
+        made = []
+        for each in wanted:
+            names = list(each.instances)
+            if each.own is not None:
+                row = grants.new_instance(changes, each.own, tuple(by_name), plans, grants.COMMAND_LINE, now)
+                by_name[each.own.name] = row["instance_id"]
+                names.append(each.own.name)
+            for name in names:
+                if name not in by_name:
+                    raise KetlineError(INSTANCE_NOT_FOUND, instance=name)
+            opened = {name: by_name[name] for name in names}
+            made.append(
+                grants.new_key(
+                    changes, users, pepper, each.user, each.name, role, opened, grants.COMMAND_LINE, now
+                )
+            )
         self._write(changes)
-        made = self._store.read_now(queries.key, key_id)
-        assert made is not None
-        return keys.key_view(made), text
+        return [(self._key(key_id), text) for key_id, text in made]
+
+    def _key(self, key_id: str) -> KeyView:
+        row = self._store.read_now(queries.key, key_id)
+        assert row is not None
+        return keys.key_view(row)
 
     def revoke_key(self, key_id: str) -> KeyView:
         """Revoke a key for good; INVALID_REQUEST if there is none."""
