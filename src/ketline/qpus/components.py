@@ -7,6 +7,7 @@ shots are put side by side. Components in which nothing is read are left out.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -95,11 +96,11 @@ def components(whole: Reduced) -> list[Component]:
     return [component for component in found.values() if component.reads]
 
 
-def plain(component: Component, turning: frozenset[str]) -> bool:
-    """Whether every parameter of a component is a plain one of these rotations."""
+def plain(instructions: Iterable[CircuitInstruction], turning: frozenset[str]) -> bool:
+    """Whether every parameter of instructions is a plain one of these rotations."""
     return all(
         isinstance(value, Parameter) and instruction.operation.name in turning
-        for instruction in component.instructions
+        for instruction in instructions
         for value in instruction.operation.params
         if isinstance(value, ParameterExpression) and value.parameters
     )

@@ -21,6 +21,7 @@ from ketline.qpus.reduce import Reduced, reduce, registers
 from ketline.qpus.schedule import Durations, Schedule, schedule
 from ketline.qpus.sources import GivenNoise, NoiseSource, RecordedNoise
 from ketline.qpus.stretches import resolve
+from ketline.qpus.trajectories import Trajectories
 from ketline.qpus.transfer import TURNING, Bundle
 from ketline.units.errors import JobError
 
@@ -118,6 +119,10 @@ class Part:
         """The circuit with its noise in the language of Pauli frames."""
         return frames(self.reduced.circuit, self.source, self.source.turning(self.reduced.slow))
 
+    def sampler(self) -> Bundle | Trajectories:
+        """What draws all bits of a row from its states: the bundle, or shared trajectories."""
+        return self.bundle or Trajectories(self.reduced.circuit, self.values, self.source)
+
     def model(self) -> NoiseModel | None:
         """The noise in the form that suits the method."""
         return self.source.model(self.method.name == "density_matrix")
@@ -178,7 +183,7 @@ def _few(apart: list[Component]) -> list[Component]:
     return [
         component
         for component in apart
-        if component.static and len(component.qubits) <= FEW_QUBITS and plain(component, TURNING)
+        if component.static and len(component.qubits) <= FEW_QUBITS and plain(component.instructions, TURNING)
     ]
 
 
@@ -306,7 +311,7 @@ class Workbench:
         own = {parameter: column for parameter, column in values.items() if parameter in carried}
         repeats = detunings(timed.sets, item.shots) if reduced.slow else 1
         method, approximation = self._method(
-            where, reduced, source, suited(reduced, own),
+            where, reduced, source, suited(reduced, own, source),
             (timed.sets * repeats, -(-item.shots // (repeats * chain))), limits,
         )  # fmt: skip
         if method.name == "pauli_frames":
@@ -325,7 +330,7 @@ class Workbench:
         """The exact method, or an approximate one where that is allowed and the exact one is out of reach."""
         rows, shots = size
         try:
-            exact = choose(where, reduced, source.kind, fits, shots, limits.memory_bytes)
+            exact = choose(where, reduced, source.kind, fits, size, limits.memory_bytes)
         except JobError as error:
             if not fits.frames:
                 raise

@@ -16,7 +16,9 @@ from numpy.typing import NDArray
 from qiskit.circuit import ControlFlowOp, ParameterExpression
 
 from ketline.errors import CANNOT_SIMULATE
+from ketline.qpus.components import plain
 from ketline.qpus.frames import GATES, QUARTERS
+from ketline.qpus.transfer import TURNING
 from ketline.units.errors import JobError
 
 if TYPE_CHECKING:
@@ -24,10 +26,12 @@ if TYPE_CHECKING:
 
     from ketline.qpus.noise import Kind
     from ketline.qpus.reduce import Reduced
+    from ketline.qpus.sources import NoiseSource
 
 Name = Literal[
-    "none", "density_matrix", "statevector", "stabilizer", "matrix_product_state", "pauli_frames", "transfer"
-]
+    "none", "density_matrix", "statevector", "stabilizer", "matrix_product_state", "pauli_frames", "transfer",
+    "trajectories",
+]  # fmt: skip
 
 MAX_SECONDS = 10_800.0
 """What one job may take on the emulator by its estimate; no plan's jobs may take longer."""
@@ -43,14 +47,27 @@ _MAX_BOND = 1024
 _FEW_QUBITS = 4
 _QUARTER_TOLERANCE = 1e-9
 _SHOT_SECONDS = 1e-4
+_STEP_SECONDS = 2.5e-4
+_OPERATOR_SECONDS = 1e-5
+_AMPLITUDE_SECONDS = 6e-9
+_EVENT_SECONDS = 5e-6
+_DRAWN_SECONDS = 2e-6
+_BRANCH_BYTES = 64.0
+_MAX_TRAJECTORY_QUBITS = 28
 
 
 @dataclass(frozen=True, slots=True)
 class Suited:
-    """Methods for Clifford circuits that take a circuit: Aer's stabiliser, Pauli frames."""
+    """Special methods that take a circuit.
+
+    ``stabilizer`` (Aer's) and ``frames`` (`ketline.qpus.frames`) are for Clifford circuits. ``events`` is how
+    often something happens in a shot by the noise, where shared trajectories (`ketline.qpus.trajectories`)
+    take it; None where they don't.
+    """
 
     stabilizer: bool
     frames: bool
+    events: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,15 +126,34 @@ def clifford(
     return True
 
 
-def suited(reduced: Reduced, values: Mapping[Any, NDArray[np.float64]]) -> Suited:
-    """Which of the methods for Clifford circuits a circuit suits; few qubits don't need them."""
+def suited(reduced: Reduced, values: Mapping[Any, NDArray[np.float64]], source: NoiseSource) -> Suited:
+    """Which of the special methods take a circuit; few qubits don't need them."""
     if len(reduced.qubits) <= _FEW_QUBITS:
         return Suited(False, False)
     small = reduced.circuit
     return Suited(
         stabilizer=clifford(small, values, _AER_ROTATIONS),
         frames=not reduced.dynamic and clifford(small, values, QUARTERS, reduced.slow),
+        events=_events(reduced, source),
     )
+
+
+def _events(reduced: Reduced, source: NoiseSource) -> float | None:
+    """How often something happens in a shot by the noise; None where trajectories don't take the circuit."""
+    if (
+        not reduced.terminal
+        or len(reduced.qubits) > _MAX_TRAJECTORY_QUBITS
+        or any(len(where) > 2 for _, where in reduced.uses)
+        or not plain(reduced.circuit.data, TURNING)
+    ):
+        return None
+    places = {qubit: place for place, qubit in enumerate(reduced.qubits)}
+    total = 0.0
+    for (name, where), count in reduced.uses.items():
+        after = source.transfer(name, tuple(places[q] for q in where))
+        if after is not None:
+            total += count * (1.0 - float(np.trace(after)) / len(after))
+    return total
 
 
 def frame_method(reduced: Reduced) -> Method:
@@ -151,7 +187,27 @@ def bundle_method(steps: int, row_entries: int, columns: int, sets: int) -> Meth
     return Method("transfer", steps * 3e-5 / sets + row_entries * 2e-8, columns * 2e-8, 1e8)
 
 
-def candidates(reduced: Reduced, kind: Kind, fits: Suited) -> list[Method]:
+def trajectory_method(reduced: Reduced, events: float, sets: int) -> Method:
+    """What trajectories cost that are shared for as long as they are alike.
+
+    Args:
+        reduced: the circuit.
+        events: how often something happens in a shot.
+        sets: parameter sets, which share what a step costs once.
+    """
+    width = len(reduced.qubits)
+    steps = sum(reduced.entangling.values()) + width / 2
+    state = _AMPLITUDE_SECONDS * 2.0**width
+    # A shot has a state of its own after its first event.
+    alone = -np.expm1(-events) / events if events else 1.0
+    return Method(
+        "trajectories", steps * (_STEP_SECONDS / sets + _OPERATOR_SECONDS + state),
+        (1 - alone) * steps * state + events * _EVENT_SECONDS + _DRAWN_SECONDS,
+        _BRANCH_BYTES * max(2.0**21, 2.0 ** (width + 2)),
+    )  # fmt: skip
+
+
+def candidates(reduced: Reduced, kind: Kind, fits: Suited, sets: int = 1) -> list[Method]:
     """All methods that give the exact distribution, whatever they cost."""
     n, gates = len(reduced.qubits), max(reduced.gates, 1)
     size = 2.0**n
@@ -171,6 +227,8 @@ def candidates(reduced: Reduced, kind: Kind, fits: Suited) -> list[Method]:
             found.append(Method("density_matrix", gates * superop_seconds, 2e-7 * n, memory))
         else:
             found.append(Method("density_matrix", 5e-5, _SHOT_SECONDS + gates * superop_seconds, memory))
+    if fits.events is not None and noisy:
+        found.append(trajectory_method(reduced, fits.events, sets))
     if fits.frames and kind in ("none", "pauli") and not reduced.slow:
         found.append(frame_method(reduced))
     if fits.stabilizer and kind != "kraus":
@@ -193,7 +251,9 @@ def candidates(reduced: Reduced, kind: Kind, fits: Suited) -> list[Method]:
     return found
 
 
-def choose(where: str, reduced: Reduced, kind: Kind, fits: Suited, shots: int, memory_bytes: int) -> Method:
+def choose(
+    where: str, reduced: Reduced, kind: Kind, fits: Suited, size: tuple[int, int], memory_bytes: int
+) -> Method:  # fmt: skip
     """The cheapest method that fits into the memory.
 
     Args:
@@ -209,7 +269,8 @@ def choose(where: str, reduced: Reduced, kind: Kind, fits: Suited, shots: int, m
     """
     if not reduced.qubits or not any(name == "measure" for name, _ in reduced.uses):
         return Method("none", 0.0, 0.0, 0.0)
-    every = candidates(reduced, kind, fits)
+    sets, shots = size
+    every = candidates(reduced, kind, fits, sets)
     fitting = [method for method in every if method.memory_bytes <= memory_bytes]
     if not fitting:
         least = min(every, key=lambda method: method.memory_bytes)

@@ -23,13 +23,15 @@ if TYPE_CHECKING:
     from ketline.qpus.frames import Frames
     from ketline.qpus.items import Part, ReadyItem
     from ketline.qpus.methods import Method
+    from ketline.qpus.trajectories import Trajectories
+    from ketline.qpus.transfer import Bundle
 
 PIECE_SECONDS = 0.25
 """Estimated length of one Aer call: how long a stop may have to wait."""
 
 _MAX_CIRCUITS = 2_000
 _MAX_BITS = 20_000_000
-_OWN_METHODS = frozenset({"transfer", "pauli_frames", "none"})
+_OWN_METHODS = frozenset({"transfer", "trajectories", "pauli_frames", "none"})
 _SINGLE_THREAD_SECONDS = 0.02
 
 
@@ -130,6 +132,7 @@ class Simulation:
         ]
         self.rng = np.random.default_rng(seed)
         self._translated: dict[tuple[int, int], Frames] = {}
+        self._samplers: dict[tuple[int, int], Bundle | Trajectories] = {}
         self._memory_bytes = memory_bytes
         self._name = name
 
@@ -143,9 +146,9 @@ class Simulation:
         method = self._part(group[0]).method.name
         if method == "none":
             return
-        if method == "transfer":
+        if method in ("transfer", "trajectories"):
             for piece in group:
-                self._bundle(piece)
+                self._sample(piece)
         elif method == "pauli_frames":
             for piece in group:
                 self._frames(piece)
@@ -205,22 +208,23 @@ class Simulation:
             bits = translated.sample(values, piece.shots, int(self.rng.integers(2**62)))
             self._add(piece, row, in_order(bits, part.links), list(range(self.shots[piece.item].num_bits)))
 
-    def _bundle(self, piece: Piece) -> None:
-        """Sample one piece of a bundle of components of few qubits."""
+    def _sample(self, piece: Piece) -> None:
+        """Draw the bits of one piece at once."""
         part = self._part(piece)
-        bundle = part.bundle
-        if bundle is None:
-            return
+        key = (piece.item, piece.part)
+        sampler = self._samplers.get(key)
+        if sampler is None:
+            sampler = self._samplers[key] = part.sampler()
         if not part.values:
-            bits = bundle.sample(0, 1, piece.shots, self.rng)
-            self._add(piece, None, bits[0], bundle.clbits)
+            bits = sampler.sample(0, 1, piece.shots, self.rng)
+            self._add(piece, None, bits[0], sampler.clbits)
             return
-        step = max(1, _MAX_BITS // max(1, piece.shots * len(bundle.clbits)))
+        step = max(1, _MAX_BITS // max(1, piece.shots * len(sampler.clbits)))
         for start in range(piece.first, piece.last, step):
             stop = min(piece.last, start + step)
-            bits = bundle.sample(start, stop, piece.shots, self.rng)
+            bits = sampler.sample(start, stop, piece.shots, self.rng)
             for row in range(start, stop):
-                self._add(piece, row, bits[row - start], bundle.clbits)
+                self._add(piece, row, bits[row - start], sampler.clbits)
 
     def _add(self, piece: Piece, row: int | None, bits: NDArray[np.uint8], clbits: list[int]) -> None:
         self.shots[piece.item].add_bits(

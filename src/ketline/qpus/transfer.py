@@ -33,6 +33,7 @@ _RESET = np.asarray([[1.0, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0], [1, 0, 0, 0]])
 _BLOCK = 4_000_000
 _STATE = 500_000
 _FEW_OUTCOMES = 8
+_LEAST_WEIGHT = 1e-14
 
 
 @lru_cache(maxsize=4)
@@ -57,22 +58,66 @@ def of_unitary(unitary: NDArray[np.complex128], width: int) -> Real:
     return of_superop(np.kron(unitary.conj(), unitary), width)
 
 
+def kraus(transfers: Real, width: int) -> NDArray[np.complex128]:
+    """Kraus operators of channels that are given as matrices on Pauli expectations.
+
+    Args:
+        transfers: shape ``(n, 4**width, 4**width)``.
+        width: qubits.
+
+    Returns:
+        Shape ``(n, k, 2**width, 2**width)``: the operators of each channel, orthogonal to each other,
+        strongest first. Those that are 0 in all channels are left out, if more than one qubit is acted on.
+    """
+    size = 2**width
+    basis = _basis(width)
+    rows = basis.reshape(4**width, -1)
+    # E(|a><b|) has elements (x, y); the Choi matrix's indices are (a, x) and (b, y).
+    choi = (rows.T @ transfers @ basis.transpose(0, 2, 1).reshape(4**width, -1)) / size
+    choi = choi.reshape(-1, size, size, size, size).transpose(0, 3, 1, 4, 2).reshape(-1, size**2, size**2)
+    weights, vectors = np.linalg.eigh(choi)
+    weights, vectors = weights[:, ::-1], vectors[:, :, ::-1]
+    found = np.sqrt(np.clip(weights, 0.0, None))[:, :, None] * vectors.swapaxes(1, 2)
+    if width > 1:
+        found = found[:, : max(1, int((weights.max(axis=0) > _LEAST_WEIGHT).sum()))]
+    return np.asarray(found.reshape(*found.shape[:2], size, size).swapaxes(2, 3))
+
+
 @lru_cache(maxsize=4096)
-def _gate(name: str, params: tuple[float, ...]) -> Real:
+def unitary(name: str, params: tuple[float, ...]) -> NDArray[np.complex128]:
+    """The unitary of a gate, first qubit lowest."""
     from qiskit.circuit.library import get_standard_gate_name_mapping
 
+    return np.asarray(Operator(get_standard_gate_name_mapping()[name].base_class(*params)).data)
+
+
+def turned_unitary(name: str, angles: Real) -> NDArray[np.complex128]:
+    """The unitaries of a rotation (of `TURNING`, but for ``p``) by each angle."""
+    half = angles[:, None, None] / 2
+    return np.asarray(np.cos(half) * unitary(name, (0.0,)) + np.sin(half) * unitary(name, (np.pi,)))
+
+
+@lru_cache(maxsize=4096)
+def gate_transfer(name: str, params: tuple[float, ...]) -> Real:
+    """The matrix on Pauli expectations of a gate, or of a reset."""
     if name == "reset":
         return _RESET
-    kind = get_standard_gate_name_mapping()[name]
-    gate = kind.base_class(*params)
-    return of_unitary(Operator(gate).data, gate.num_qubits)
+    matrix = unitary(name, params)
+    return of_unitary(matrix, len(matrix).bit_length() - 1)
 
 
 @lru_cache(maxsize=64)
 def _turn(name: str) -> tuple[Real, Real, Real]:
-    zero, quarter, half = (_gate(name, (angle,)) for angle in (0.0, np.pi / 2, np.pi))
+    zero, quarter, half = (gate_transfer(name, (angle,)) for angle in (0.0, np.pi / 2, np.pi))
     even = (zero + half) / 2
     return even, (zero - half) / 2, quarter - even
+
+
+def turned(name: str, angles: Real) -> Real:
+    """The matrices on Pauli expectations of a rotation (of `TURNING`) by each angle."""
+    even, cosine, sine = _turn(name)
+    own = angles[:, None, None]
+    return np.asarray(even + np.cos(own) * cosine + np.sin(own) * sine)
 
 
 class TransferNoise(Protocol):
@@ -144,7 +189,7 @@ class Bundle:
                 small.turned = small.turned or len(angles) > 1
                 small.steps.append((axes, name, angles))
             elif name != "id":
-                matrix = _gate(name, tuple(float(value) for value in operation.params))
+                matrix = gate_transfer(name, tuple(float(value) for value in operation.params))
                 small.steps.append((axes, matrix if after is None else after @ matrix, None))
                 continue
             if after is not None:
