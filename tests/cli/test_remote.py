@@ -165,8 +165,17 @@ def test_without_a_server_they_say_how_to_start_one(
     assert f"ketline serve --data {data}" in refused.err
 
 
+def test_verbs_on_this_machine_need_no_proxy(ketline: Ketline, data: Path, server: Serving) -> None:
+    """A server behind a proxy tells clients the proxy's address; verbs go to the server itself."""
+    note_server(data, "https://nobody.example", server.url)
+    (data / "administrator.key").write_text((server.data / "administrator.key").read_text())
+    assert ketline("audit", "--data", data).code == 0
+    told = ketline("env", "--data", data, "--json").json
+    assert told["IAM_URL"] == "https://nobody.example"
+
+
 def test_a_server_that_does_not_answer_is_told(ketline: Ketline, data: Path) -> None:
-    note_server(data, "http://127.0.0.1:9")
+    note_server(data, "http://127.0.0.1:9", "http://127.0.0.1:9")
     refused = ketline("audit", "--data", data)
     assert refused.code == 1
     assert "http://127.0.0.1:9 doesn't answer" in refused.err
@@ -174,7 +183,7 @@ def test_a_server_that_does_not_answer_is_told(ketline: Ketline, data: Path) -> 
 
 def test_a_revoked_administrator_is_refused(ketline: Ketline, server: Serving, data: Path) -> None:
     stranger = data / "administrator.key"
-    note_server(data, server.url)
+    note_server(data, server.url, server.url)
     refused = ketline("audit", "--data", data)
     assert (refused.code, len(refused.err.splitlines())) == (1, 1)
     assert stranger.read_text().strip() not in refused.err

@@ -24,11 +24,14 @@ _KEEP_ALIVE_SECONDS = 75
 _GRACEFUL_SECONDS = 5
 
 
-def run(settings: Settings, data_dir: Path, *, ready: Callable[[str], None] | None = None) -> None:
+Ready = Callable[[str, str], None]
+"""Told two URLs: how clients see the server, and where it is on this machine, behind no proxy."""
+
+
+def run(settings: Settings, data_dir: Path, *, ready: Ready | None = None) -> None:
     """Serve until SIGTERM or SIGINT; port 0 takes a free one.
 
-    ``ready`` is called with the server's URL once requests are answered; without it, a line is printed.
-    Raises CANNOT_LISTEN.
+    ``ready`` is called once requests are answered; without it, a line is printed. Raises CANNOT_LISTEN.
     """
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     _allow_many_connections()
@@ -36,10 +39,10 @@ def run(settings: Settings, data_dir: Path, *, ready: Callable[[str], None] | No
         uvloop.run(_serve(settings, data_dir, listener, ready or _announce))
 
 
-async def _serve(
-    settings: Settings, data_dir: Path, listener: socket.socket, ready: Callable[[str], None]
-) -> None:
-    url = url_of(settings, listener)
+async def _serve(settings: Settings, data_dir: Path, listener: socket.socket, ready: Ready) -> None:
+    local = local_url(listener)
+    public = settings.server.public_url
+    url = public.rstrip("/") if public else local
     runtime = await service.start(settings, data_dir)
     try:
         app = await create_app(runtime, settings)
@@ -56,7 +59,7 @@ async def _serve(
                 timeout_keep_alive=_KEEP_ALIVE_SECONDS,
                 timeout_graceful_shutdown=_GRACEFUL_SECONDS,
             ),
-            started=lambda: ready(url),
+            started=lambda: ready(url, local),
             stopping=app.state.holding.close,
         )
         await server.serve(sockets=[listener])
@@ -96,10 +99,8 @@ class _Server(uvicorn.Server):
         self._stopping()
 
 
-def url_of(settings: Settings, listener: socket.socket) -> str:
-    """The URL under which clients see the server."""
-    if settings.server.public_url:
-        return settings.server.public_url.rstrip("/")
+def local_url(listener: socket.socket) -> str:
+    """The URL under which this machine reaches the server."""
     host, port = listener.getsockname()[:2]
     if host in {"0.0.0.0", "::"}:  # noqa: S104 - compared, not bound
         host = "127.0.0.1"
@@ -131,5 +132,5 @@ def _allow_many_connections() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def _announce(url: str) -> None:
+def _announce(url: str, _: str) -> None:
     print(f"Ketline is ready at {url}", flush=True)  # noqa: T201 - the line that whoever started us waits for

@@ -9,10 +9,10 @@ from pathlib import Path
 FILE = "server.json"
 
 
-def note_server(data: Path, url: str) -> None:
-    """Write down where the server of this folder is."""
+def note_server(data: Path, url: str, local: str) -> None:
+    """Write down where the server of this folder is: for clients, and for verbs on this machine."""
     beside = data / f"{FILE}.part"
-    beside.write_text(json.dumps({"url": url, "pid": os.getpid()}) + "\n", encoding="utf-8")
+    beside.write_text(json.dumps({"url": url, "local": local, "pid": os.getpid()}) + "\n", encoding="utf-8")
     beside.rename(data / FILE)
 
 
@@ -24,11 +24,20 @@ def forget_server(data: Path) -> None:
 
 
 def server_url(data: Path) -> str | None:
-    """The URL of the server that works in this folder; None when none does."""
+    """The URL under which clients see the server that works in this folder; None when none does."""
+    return _url(data, "url")
+
+
+def local_url(data: Path) -> str | None:
+    """Where that server is on this machine: verbs need no proxy, and work when it is down."""
+    return _url(data, "local")
+
+
+def _url(data: Path, which: str) -> str | None:
     noted = _noted(data)
     if noted is None or not _alive(noted.get("pid")):
         return None
-    url = noted.get("url")
+    url = noted.get(which)
     return url if isinstance(url, str) else None
 
 

@@ -11,7 +11,7 @@ from http.client import HTTPResponse
 from pathlib import Path
 from typing import Any, Literal
 
-from ketline.cli.data_folder import server_url
+from ketline.cli.data_folder import local_url
 from ketline.cli.output import Refusal
 
 ADMINISTRATOR_KEY = "administrator.key"
@@ -37,7 +37,7 @@ class Remote:
     def of(cls, data: Path) -> Remote:
         """The server of a folder, asked as its administrator."""
         folder = data.expanduser().resolve()
-        url = server_url(folder)
+        url = local_url(folder)
         if url is None:
             raise Refusal(f"{data}: no server is running.", f"Start it: `ketline serve --data {data}`.")
         try:

@@ -41,8 +41,8 @@ def serve(
 
     folder = data.expanduser().resolve()
 
-    def ready(url: str) -> None:
-        note_server(folder, url)
+    def ready(url: str, local: str) -> None:
+        note_server(folder, url, local)
         print(f"Ketline is ready at {url}", flush=True)
 
     try:

@@ -15,7 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from ketline.cli.data_folder import server_url
+from ketline.cli.data_folder import local_url
 from ketline.cli.output import Refusal
 
 START_SECONDS = 60
@@ -70,7 +70,7 @@ def serving() -> Iterator[Server]:
 def _wait_until_ready(process: subprocess.Popen[bytes], data: Path, log: Path) -> str:
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
-        url = server_url(data)
+        url = local_url(data)
         if url is not None and _healthy(url):
             return url
         time.sleep(0.1)
