@@ -23,24 +23,30 @@ class DataFolder:
         """
         self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not settings.store.database_url:
-            self._database.touch(mode=0o600)
-        for file in self.root.glob(f"{self._database.name}*"):
+            self.database_path.touch(mode=0o600)
+        for file in self.root.glob(f"{self.database_path.name}*"):
             _close(file, 0o600)
-        for folder in (self.root / "files", self.scratch, self.qpus):
+        for folder in (self.files_folder, self.scratch, self.qpus):
             folder.mkdir(mode=0o700, exist_ok=True)
             _close(folder, 0o700)
 
     @property
-    def _database(self) -> Path:
+    def database_path(self) -> Path:
+        """The tables, unless the settings put them elsewhere."""
         return self.root / "ketline.db"
+
+    @property
+    def files_folder(self) -> Path:
+        """Payloads, results and logs, unless the settings put them elsewhere."""
+        return self.root / "files"
 
     def database_url(self, settings: Settings) -> str:
         """Where the tables are."""
-        return settings.store.database_url or f"sqlite:///{self._database}"
+        return settings.store.database_url or f"sqlite:///{self.database_path}"
 
     def files_url(self, settings: Settings) -> str:
         """Where payloads, results and logs are."""
-        return settings.store.payload_url or str(self.root / "files")
+        return settings.store.payload_url or str(self.files_folder)
 
     @property
     def administrator_key(self) -> Path:
