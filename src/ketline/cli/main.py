@@ -11,6 +11,7 @@ import typer
 from ketline import __version__
 from ketline.cli import (
     audit,
+    backup,
     demo,
     env,
     explain,
@@ -65,7 +66,7 @@ for verb in (serve, env, demo):
     verb.register(app)
 for group in (jobs, sessions, qpus, instances, keys):
     app.add_typer(group.app)
-for verb in (usage, audit, explain, top, plan, simulate, export):
+for verb in (usage, audit, explain, top, plan, simulate, export, backup):
     verb.register(app)
 
 
