@@ -228,6 +228,11 @@ PROGRAM_NOT_FOUND = _define(
     9704, 404, "Program not found", "There is no program {program!r}; installed are {installed}.",
     "Use one of the installed programs.",
 )  # fmt: skip
+TOO_MANY_ESTIMATES = _define(
+    9707, 429, "Too many estimates",
+    "Estimates are being made already: {mine} for a user or {all} for all is the most at a time.",
+    "Ask again after the seconds given in Retry-After.",
+)  # fmt: skip
 STORAGE_FAILED = _define(
     9705, 507, "Nothing stored", "The job could not be stored: {why}.",
     "Nothing was kept of it. Tell the operator of the server, and submit it again later.",

@@ -13,6 +13,7 @@ import pytest
 
 from ketline.compute.failures import TaskFaulted, TaskOutOfMemory, TaskTimedOut, WorkerDied
 from ketline.compute.pool import Pool
+from ketline.compute.waiting import Urgency, Waiting
 from ketline.units.errors import JobError
 
 TASKS = {
@@ -53,18 +54,64 @@ def test_tasks_run_in_niced_children() -> None:
     with_pool(scenario)
 
 
-def test_many_tasks_share_the_workers_and_the_first_go_first() -> None:
+def test_many_tasks_share_the_workers_and_the_most_urgent_go_first() -> None:
     async def scenario(pool: Pool) -> None:
         order: list[int] = []
 
-        async def one(number: int, *, first: bool = False) -> None:
-            await pool.run("nap", {"seconds": 0.01}, timeout_seconds=PATIENCE, first=first)
+        async def one(number: int, urgency: Urgency) -> None:
+            await pool.run("nap", {"seconds": 0.01}, timeout_seconds=PATIENCE, urgency=urgency)
             order.append(number)
 
-        await asyncio.gather(one(0), one(1), one(2), one(3, first=True))
-        assert order == [3, 0, 1, 2]
+        background, qpu, under_way = Urgency.BACKGROUND, Urgency.QPU, Urgency.UNDER_WAY
+        await asyncio.gather(one(0, background), one(1, qpu), one(2, qpu), one(3, under_way))
+        assert order == [3, 1, 2, 0]
 
     with_pool(scenario, workers=1)
+
+
+def test_the_less_urgent_have_every_fifth_turn() -> None:
+    waiting: Waiting[str] = Waiting()
+    for number in range(8):
+        waiting.add(f"background {number}", Urgency.BACKGROUND)
+    for number in range(8):
+        waiting.add(f"qpu {number}", Urgency.QPU)
+    taken = [waiting.take(Urgency.BACKGROUND) for _ in range(len(waiting))]
+    assert [name for name in taken if name and name.startswith("qpu")] == [f"qpu {n}" for n in range(8)]
+    assert taken[4] == "background 0"
+    assert taken[9] == "background 1"
+    assert taken[10:] == [f"background {n}" for n in range(2, 8)]
+
+
+def test_those_that_may_not_go_wait_without_harm() -> None:
+    waiting: Waiting[str] = Waiting()
+    waiting.add("long", Urgency.BACKGROUND)
+    assert waiting.take(Urgency.QPU) is None
+    waiting.add("short", Urgency.QPU)
+    waiting.remove("short")
+    assert waiting.take(Urgency.QPU) is None
+    assert waiting.take(Urgency.BACKGROUND) == "long"
+
+
+def test_long_background_tasks_leave_a_worker_to_the_qpus() -> None:
+    async def scenario(pool: Pool) -> None:
+        await asyncio.gather(*(pool.run("nap", {"seconds": 0.1}, timeout_seconds=PATIENCE) for _ in range(2)))
+        flood = [
+            asyncio.create_task(
+                pool.run("nap", {"seconds": 1.0}, timeout_seconds=PATIENCE, urgency=Urgency.BACKGROUND)
+            )
+            for _ in range(6)
+        ]
+        await asyncio.sleep(0)
+        began = time.monotonic()
+        for _ in range(5):
+            await pool.run("echo", {}, timeout_seconds=PATIENCE)
+        assert time.monotonic() - began < 0.9
+        assert not any(task.done() for task in flood)
+        for task in flood:
+            task.cancel()
+        await asyncio.gather(*flood, return_exceptions=True)
+
+    with_pool(scenario)
 
 
 def test_overhead_of_a_task_is_small() -> None:

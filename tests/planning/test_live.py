@@ -181,7 +181,14 @@ def test_usage_is_estimated_with_cost_and_limits(server: Server) -> None:
         unknown = client.post("/ketline/v1/estimate", json={**asked, "backend": "ket_none"})
     assert found["formula_seconds"] == pytest.approx(3.4336)
     assert sum(found["breakdown"].values()) == pytest.approx(3.4336)
-    assert found["cost"] == {"amount": pytest.approx(6.8672), "currency": "EUR", "per_second": 2.0}
+    expected = {name: 2 * found["expected_seconds"][name] for name in ("low", "median", "high")}
+    assert found["cost"] == {
+        "amount": pytest.approx(6.8672),
+        "currency": "EUR",
+        "per_second": 2.0,
+        "expected": expected,
+    }
+    assert expected["low"] < found["cost"]["amount"] < expected["high"]
     assert "limit_seconds" in [hit["limit"] for hit in found["limits"]]
     assert wrong.status_code == 400
     assert unknown.status_code == 404

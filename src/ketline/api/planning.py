@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from starlette.responses import Response
 
 from ketline.api.asked import Query, invalid
-from ketline.api.bodies import read_object, seconds_field, text_field
-from ketline.api.money import cost_of, rates_of
+from ketline.api.bodies import (
+    SMALL_BODY,
+    check_keys,
+    parse_json,
+    read_body,
+    read_object,
+    seconds_field,
+    text_field,
+)
+from ketline.api.members import MalformedJson, member_span
+from ketline.api.money import rates_of
 from ketline.api.operations import COUNT, TEXT, Call, Operation
 from ketline.api.replies import json_reply, moment
+from ketline.api.submissions import PARSED_AT_ONCE, SUBMISSION, job_request
+from ketline.core.estimate import UsageEstimate
+from ketline.errors import PAYLOAD_TOO_LARGE, KetlineError
 from ketline.planning.trace import NAMES_OF_MODES
 from ketline.service.prospects import Asked, JobStory, OpenWorkload, QpuQueue, QueuedJob
+from ketline.service.views import JobRequest
 
 if TYPE_CHECKING:
     from ketline.planning.statistics import Interval
@@ -106,33 +120,88 @@ def _interval(interval: Interval | None) -> dict[str, Any] | None:
 async def estimate_usage(call: Call) -> Response:
     """What a job would use and cost before it is submitted, with its breakdown and the limits it would hit.
 
-    Give `executions`, or `circuits` and `shots`. `formula_seconds` is the documented formula,
-    `expected_seconds` what jobs of the program really took here for such an estimate.
+    Give what `POST /jobs` takes: the payload is prepared and admitted as its job's would be, and nothing of
+    it is queued, stored or billed; one that couldn't run is refused with the code that its job would get.
+    Or describe a job by `executions`, or by `circuits` and `shots`.
+
+    `estimated_running_time_seconds` is the estimate that the job would carry (null where only circuits tell),
+    `formula_seconds` the documented formula for the real device, taken apart in `breakdown` and by `rounds`
+    (noise is learned in a round of its own), `expected_seconds` what jobs of the program really took here for
+    such an estimate. `cost` is there where the site has rates.
     """
-    content = await read_object(call.request, frozenset(_DESCRIBED_JOB["properties"]))
-    asked = Asked(
+    body = await read_body(call.request, call.settings.server.max_payload_bytes)
+    if len(body) <= PARSED_AT_ONCE:
+        asked = _read_estimate(body)
+    else:
+        asked = await asyncio.to_thread(_read_estimate, body)
+    del body
+    if isinstance(asked, JobRequest):
+        found = await call.runtime.estimate_job(call.who, asked)
+    else:
+        found = await call.runtime.estimate(call.who, asked)
+    expected = found.expected
+    told = {
+        "backend": found.backend,
+        "program": found.program,
+        "estimated_running_time_seconds": found.seconds,
+        "formula_seconds": found.usage.seconds,
+        "executions": found.usage.executions,
+        "breakdown": _breakdown(found.usage),
+        "rounds": [
+            {
+                "estimated_running_time_seconds": one.seconds,
+                "formula_seconds": one.usage.seconds,
+                "executions": one.usage.executions,
+                "breakdown": _breakdown(one.usage),
+            }
+            for one in found.rounds
+        ],
+        "expected_seconds": {
+            "low": expected.low,
+            "median": expected.median,
+            "high": expected.high,
+            "coverage": 0.9,
+        },
+        "limits": [hit.as_dict() for hit in found.limits],
+    }
+    seconds = expected.median if found.seconds is None else found.seconds
+    cost = rates_of(call.settings).cost(seconds, found.plan, found.backend)
+    if cost is not None:
+        told["cost"] = cost.as_dict() | {
+            "expected": {
+                name: cost.per_second * getattr(expected, name) for name in ("low", "median", "high")
+            }
+        }
+    return json_reply(told)
+
+
+def _breakdown(usage: UsageEstimate) -> dict[str, float]:
+    return {
+        "overhead_seconds": usage.overhead_seconds,
+        "rep_delay_seconds": usage.rep_delay_seconds,
+        "circuit_seconds": usage.circuit_seconds,
+    }
+
+
+def _read_estimate(body: bytes | bytearray) -> JobRequest | Asked:
+    """A submission, told by its program_id or params, or a description of a job."""
+    try:
+        whole = member_span(body, b"params") is not None or member_span(body, b"program_id") is not None
+    except MalformedJson as error:
+        raise invalid("body", f"not a JSON object: {error}") from error
+    if whole:
+        return job_request(body, check_params=len(body) <= PARSED_AT_ONCE)
+    if len(body) > SMALL_BODY:
+        raise KetlineError(PAYLOAD_TOO_LARGE, limit=SMALL_BODY)
+    content = parse_json(body)
+    check_keys(content, frozenset(_DESCRIBED_JOB["properties"]))
+    return Asked(
         backend=text_field(content, "backend", longest=100, required=True) or "",
         executions=_executions(content),
         program=text_field(content, "program", longest=64) or "sampler",
         rep_delay_seconds=_short(content, "rep_delay_seconds"),
         circuit_seconds=_short(content, "circuit_seconds"),
         max_execution_seconds=seconds_field(content, "max_execution_time", least=1),
-    )
-    found = await call.runtime.estimate(call.who, asked)
-    return json_reply(
-        {
-            "backend": found.backend,
-            "formula_seconds": found.usage.seconds,
-            **{name: value for name, value in found.usage.as_dict().items() if name != "seconds"},
-            "expected_seconds": {
-                "low": found.expected.low,
-                "median": found.expected.median,
-                "high": found.expected.high,
-                "coverage": 0.9,
-            },
-            "limits": [hit.as_dict() for hit in found.limits],
-            **cost_of(call.settings, found.usage.seconds, found.plan, found.backend),
-        }
     )
 
 
@@ -282,7 +351,7 @@ def _workload(workload: OpenWorkload) -> dict[str, Any]:
 
 OPERATIONS = (
     Operation("GET", "/ketline/v1/jobs/{id}/explain", explain_job),
-    Operation("POST", "/ketline/v1/estimate", estimate_usage, body=_DESCRIBED_JOB),
+    Operation("POST", "/ketline/v1/estimate", estimate_usage, body={"oneOf": [_DESCRIBED_JOB, SUBMISSION]}),
     Operation("POST", "/ketline/v1/plan", plan_workload, body=_DESCRIBED_WORKLOAD),
     Operation("GET", "/ketline/v1/queue", list_queues, query=_SHOWN),
 )

@@ -21,7 +21,7 @@ from ketline.api.replies import json_reply
 from ketline.errors import JOB_NOT_FOUND, KetlineError
 from ketline.service.views import JobRequest, JobView, Principal
 
-_PARSED_AT_ONCE = 262_144
+PARSED_AT_ONCE = 262_144
 """Bytes up to which a body is parsed inside the event loop, params included: well under a millisecond."""
 _FIELDS = frozenset(
     {
@@ -42,7 +42,7 @@ async def post_job(call: Call) -> Response:
     rate: SubmissionRate = call.request.app.state.submission_rate
     rate.take(call.who.user_id)
     body = await read_body(call.request, call.settings.server.max_payload_bytes)
-    if len(body) <= _PARSED_AT_ONCE:
+    if len(body) <= PARSED_AT_ONCE:
         request = job_request(body, check_params=True)
     else:
         request = await asyncio.to_thread(job_request, body, check_params=False)
@@ -174,12 +174,12 @@ async def _digest(who: Principal, request: JobRequest) -> bytes:
         digest.update(repr((who.key_id, who.instance_id, rest)).encode())
         return digest.digest()
 
-    if len(request.params) > _PARSED_AT_ONCE:
+    if len(request.params) > PARSED_AT_ONCE:
         return await asyncio.to_thread(compute)
     return compute()
 
 
-_BODY: dict[str, Any] = {
+SUBMISSION: dict[str, Any] = {
     "type": "object",
     "required": ["program_id", "backend", "params"],
     "additionalProperties": False,
@@ -196,5 +196,6 @@ _BODY: dict[str, Any] = {
         "calibration_id": {"type": "string", "maxLength": 200},
     },
 }
+"""The body of a submission, as a JSON schema."""
 
-OPERATIONS = (Operation("POST", "/api/v1/jobs", post_job, body=_BODY),)
+OPERATIONS = (Operation("POST", "/api/v1/jobs", post_job, body=SUBMISSION),)

@@ -14,6 +14,7 @@ from ketline.cli import (
     backup,
     demo,
     env,
+    estimate,
     explain,
     export,
     instances,
@@ -66,7 +67,7 @@ for verb in (serve, env, demo):
     verb.register(app)
 for group in (jobs, sessions, qpus, instances, keys):
     app.add_typer(group.app)
-for verb in (usage, audit, explain, top, plan, simulate, export, backup):
+for verb in (usage, audit, explain, estimate, top, plan, simulate, export, backup):
     verb.register(app)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from ketline.compute.child import Child
 from ketline.compute.failures import TaskFaulted, TaskOutOfMemory, TaskTimedOut, WorkerDied
+from ketline.compute.waiting import Urgency, Waiting
 from ketline.units.errors import JobError
 
 _REMEMBERED = 16
@@ -22,6 +23,7 @@ class _Task:
     args: dict[str, Any]
     timeout_seconds: float
     near: str | None
+    urgency: Urgency
     future: asyncio.Future[dict[str, Any]]
 
 
@@ -37,6 +39,9 @@ class _Worker:
 class Pool:
     """Runs named tasks in child processes; one that hangs, dies or bloats is replaced and harms no other.
 
+    Tasks go by their urgency (`ketline.compute.waiting`). Background tasks, which may take long, leave one
+    worker free for the others, unless there is only one.
+
     ``tasks`` maps names to ``module:function`` of functions that take and return JSON objects. Workers are
     started in the background by ``start`` and tasks wait for them. Use it in one event loop.
     """
@@ -50,7 +55,7 @@ class Pool:
         self._niceness = niceness
         self._workers: list[_Worker] = []
         self._idle: list[_Worker] = []
-        self._waiting: deque[_Task] = deque()
+        self._waiting: Waiting[_Task] = Waiting()
         self._closing = False
 
     def start(self) -> None:
@@ -74,10 +79,10 @@ class Pool:
         args: dict[str, Any],
         *,
         timeout_seconds: float,
-        first: bool = False,
+        urgency: Urgency = Urgency.QPU,
         near: str | None = None,
     ) -> dict[str, Any]:
-        """Do a task and return its answer; ``first`` puts it before those that wait.
+        """Do a task and return its answer.
 
         Among workers that are idle, one is chosen that lately did a task with the same ``near``: it may still
         know what this one needs. No task waits for it.
@@ -92,11 +97,8 @@ class Pool:
             raise ValueError(f"no such task: {name}")
         if self._closing:
             raise RuntimeError("the pool is closed")
-        task = _Task(name, args, timeout_seconds, near, asyncio.get_running_loop().create_future())
-        if first:
-            self._waiting.appendleft(task)
-        else:
-            self._waiting.append(task)
+        task = _Task(name, args, timeout_seconds, near, urgency, asyncio.get_running_loop().create_future())
+        self._waiting.add(task, urgency)
         self._dispatch()
         try:
             return await task.future
@@ -107,9 +109,8 @@ class Pool:
     async def close(self) -> None:
         """Kill the workers; tasks that aren't done are cancelled."""
         self._closing = True
-        for task in self._waiting:
+        for task in self._waiting.clear():
             task.future.cancel()
-        self._waiting.clear()
         workers = list(self._workers)
         for worker in workers:
             if worker.task is not None:
@@ -132,8 +133,7 @@ class Pool:
         self._workers.append(worker)
 
     def _dispatch(self) -> None:
-        while self._waiting and self._idle:
-            task = self._waiting.popleft()
+        while self._idle and (task := self._waiting.take(self._least())) is not None:
             if task.future.done():
                 continue
             worker = next((idle for idle in reversed(self._idle) if task.near in idle.near), self._idle[-1])
@@ -144,6 +144,13 @@ class Pool:
             loop = asyncio.get_running_loop()
             worker.alarm = loop.call_later(task.timeout_seconds, self._too_long, worker, task)
             worker.child.send({"task": task.name, "args": task.args})
+
+    def _least(self) -> Urgency:
+        """How urgent a task must be to get a worker now."""
+        background = sum(
+            worker.task is not None and worker.task.urgency is Urgency.BACKGROUND for worker in self._workers
+        )
+        return Urgency.BACKGROUND if background < max(1, self.size - 1) else Urgency.QPU
 
     def _heard(self, worker: _Worker, message: dict[str, Any]) -> None:
         task = self._release(worker)
@@ -187,8 +194,7 @@ class Pool:
                 self._release(worker)
                 worker.child.kill()
                 return
-        if task in self._waiting:
-            self._waiting.remove(task)
+        self._waiting.remove(task)
 
     def _ended(self, worker: _Worker, ending: str) -> None:
         task = self._release(worker)

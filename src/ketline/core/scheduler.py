@@ -13,7 +13,7 @@ from ketline.core.dispatch import dispatch
 from ketline.core.explain import Explanation, Waiting, explain, reason
 from ketline.core.handlers import HANDLERS
 from ketline.core.invariants import check
-from ketline.core.limits import Rejection
+from ketline.core.limits import Rejection, admit_job
 from ketline.core.model import InstanceSpec, Job, QpuSpec, QpuWindow, Workload
 from ketline.core.timers import TimerKind
 
@@ -71,6 +71,14 @@ class Scheduler:
         HANDLERS[type(event)](c, event, now)
         self._settle_down(now)
         return c.take()
+
+    def admit(self, event: events.JobSubmitted) -> None:
+        """Raise `Rejection` where ``handle`` would; nothing is submitted."""
+        admit_job(self._c, event)
+
+    def unfinished(self, instance_id: str) -> int:
+        """How many jobs of an instance aren't final."""
+        return len(self._c.unfinished.get(instance_id, ()))
 
     def restore(
         self,

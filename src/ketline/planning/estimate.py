@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from ketline.core import codes
 from ketline.core.model import InstanceSpec, QpuMode, QpuSpec
 
 
@@ -47,9 +48,13 @@ class Cost:
 
 @dataclass(frozen=True, slots=True)
 class LimitHit:
-    """A limit that the job would run into. ``blocks``: it is refused or stopped, not only held."""
+    """A limit that the job would run into. ``blocks``: it is refused or stopped, not only held.
+
+    ``code`` is that of the refusal, or of the reason that the job would carry (`ketline.errors`).
+    """
 
     limit: str
+    code: int
     message: str
     solution: str
     blocks: bool
@@ -58,6 +63,7 @@ class LimitHit:
         """For JSON."""
         return {
             "limit": self.limit,
+            "code": self.code,
             "message": self.message,
             "solution": self.solution,
             "blocks": self.blocks,
@@ -86,6 +92,7 @@ def limits_hit(
         hits.append(
             LimitHit(
                 "archived",
+                codes.INSTANCE_ARCHIVED,
                 "The instance is archived and takes no jobs.",
                 "Use another instance.",
                 blocks=True,
@@ -93,16 +100,29 @@ def limits_hit(
         )
     if instance.qpus is not None and qpu.qpu_id not in instance.qpus:
         hits.append(
-            LimitHit("qpus", f"The instance may not use {qpu.qpu_id}.", "Choose another QPU.", blocks=True)
+            LimitHit(
+                "qpus",
+                codes.BACKEND_NOT_FOUND,
+                f"The instance may not use {qpu.qpu_id}.",
+                "Choose another QPU.",
+                blocks=True,
+            )
         )
     if qpu.mode is QpuMode.RETIRED:
         hits.append(
-            LimitHit("qpu", f"{qpu.qpu_id} is retired and takes no jobs.", "Choose another QPU.", blocks=True)
+            LimitHit(
+                "qpu",
+                codes.QPU_RETIRED,
+                f"{qpu.qpu_id} is retired and takes no jobs.",
+                "Choose another QPU.",
+                blocks=True,
+            )
         )
     if instance.max_pending_jobs is not None and pending_jobs >= instance.max_pending_jobs:
         hits.append(
             LimitHit(
                 "max_pending_jobs",
+                codes.PENDING_JOB_LIMIT,
                 f"{pending_jobs} jobs are unfinished; the plan allows {instance.max_pending_jobs}.",
                 "Wait until a job has ended, or cancel one.",
                 blocks=True,
@@ -112,6 +132,7 @@ def limits_hit(
         hits.append(
             LimitHit(
                 "executions",
+                codes.LIMIT_EXCEEDED,
                 f"The job has {executions:,} executions; a job may have {max_executions:,}.",
                 "Split the job, or take fewer shots.",
                 blocks=True,
@@ -122,6 +143,7 @@ def limits_hit(
         hits.append(
             LimitHit(
                 "max_execution_seconds",
+                codes.RAN_TOO_LONG,
                 f"The job is expected to use {seconds:.4g} s and would be stopped after {allowed:g} s.",
                 "Raise max_execution_time, or split the job.",
                 blocks=True,
@@ -132,6 +154,7 @@ def limits_hit(
         hits.append(
             LimitHit(
                 "qpu",
+                codes.QPU_PAUSED,
                 f"{qpu.qpu_id} is {qpu.mode.value} and starts nothing now.",
                 "Choose another QPU, or wait.",
                 blocks=False,
@@ -147,17 +170,29 @@ def _usage_limit(seconds: float, instance: InstanceSpec, consumed_seconds: float
     if left <= 0.0:
         message = f"The usage limit of {instance.limit_seconds:g} s is reached: the job would be held."
         solution = "Wait until usage leaves the window, or have the limit raised."
-        return [LimitHit("limit_seconds", message, solution, blocks=False)]
+        return [LimitHit("limit_seconds", codes.USAGE_LIMIT, message, solution, blocks=False)]
     if seconds <= left:
         return []
     if instance.limit_stops_running:
         message = f"{left:.4g} s are left of the cost limit; the job would be stopped there."
         return [
-            LimitHit("limit_seconds", message, "Raise the cost limit, or make the job smaller.", blocks=True)
+            LimitHit(
+                "limit_seconds",
+                codes.RAN_TOO_LONG,
+                message,
+                "Raise the cost limit, or make the job smaller.",
+                blocks=True,
+            )
         ]
     message = (
         f"{left:.4g} s are left of the usage limit; the job would go beyond it and later jobs would be held."
     )
     return [
-        LimitHit("limit_seconds", message, "Make the job smaller, or have the limit raised.", blocks=False)
+        LimitHit(
+            "limit_seconds",
+            codes.USAGE_LIMIT,
+            message,
+            "Make the job smaller, or have the limit raised.",
+            blocks=False,
+        )
     ]

@@ -95,10 +95,16 @@ class ProgramContext:
 
 @dataclass(slots=True)
 class Prepared:
-    """A round on the QPU: what to run, and what the program needs to know again afterwards."""
+    """A round on the QPU: what to run, and what the program needs to know again afterwards.
+
+    ``more`` says that another round follows, whatever comes out of this one. Then the program can `finalize`
+    such a state with an empty outcome in a dry run (``context.mock``), so that a job's rounds can be counted
+    before it has run (`ketline.programs.coming`).
+    """
 
     unit: WorkUnit
     state: bytes
+    more: bool = False
 
 
 @dataclass(frozen=True, slots=True)

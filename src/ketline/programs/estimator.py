@@ -66,7 +66,7 @@ class Estimator:
             "known": [noise.to_tree() for noise in job.noises],
             "params": params.raw,
         }
-        return Prepared(unit_of(items, job.execution, context), states.pack(state))
+        return Prepared(unit_of(items, job.execution, context), states.pack(state), more=True)
 
     def finalize(self, state: bytes, outcome: Outcome, context: ProgramContext) -> Result | Prepared:
         """Estimate and write the result; or, after learning, make the mitigated circuits."""

@@ -6,15 +6,20 @@ import asyncio
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from ketline.core.estimate import usage
-from ketline.core.scheduler import Scheduler
+from ketline.core.estimate import UsageEstimate, together, usage
+from ketline.core.events import JobSubmitted
+from ketline.core.scheduler import Rejection, Scheduler
+from ketline.errors import INSTANCE_ARCHIVED, PENDING_JOB_LIMIT, QPU_RETIRED
 from ketline.planning.estimate import Rates, limits_hit
 from ketline.programs.base import Limits
+from ketline.qpus.driver import driver_type
+from ketline.service.backends import Backend
 from ketline.service.clock import as_datetime
-from ketline.service.house import House
-from ketline.service.prospects import Asked, Estimated, JobStory, QpuQueue
+from ketline.service.estimating import Estimating
+from ketline.service.house import House, Refused
+from ketline.service.prospects import Asked, Estimated, JobStory, QpuQueue, Round
 from ketline.service.queue_views import QueueViews
-from ketline.service.views import JobView, Principal
+from ketline.service.views import JobRequest, JobView, Principal
 
 if TYPE_CHECKING:
     from ketline.planning.advise import Plan
@@ -22,11 +27,15 @@ if TYPE_CHECKING:
     from ketline.service.foresight import Foresight
 
 
+_TOLD_AMONG_LIMITS = frozenset(kind.code for kind in (PENDING_JOB_LIMIT, INSTANCE_ARCHIVED, QPU_RETIRED))
+
+
 class ExplainingDoor:
     """The part of `ketline.service.facade.Runtime` that looks ahead."""
 
     _house: House
     _foresight_of_house: Foresight | None = None
+    _estimating: Estimating | None = None
 
     async def _foresight(self) -> Foresight:
         """Made when it is first asked: it needs numerical libraries, which a server else does without."""
@@ -39,6 +48,10 @@ class ExplainingDoor:
 
     async def job(self, principal: Principal, job_id: str) -> JobView:
         """One job."""
+        raise NotImplementedError
+
+    def _check_request(self, request: JobRequest, backend: Backend) -> None:
+        """Refuse a program or a calibration that there isn't."""
         raise NotImplementedError
 
     async def explain_job(self, principal: Principal, job_id: str) -> JobStory:
@@ -59,10 +72,8 @@ class ExplainingDoor:
         return JobStory(view, as_datetime(self._house.clock.now()), None, None, _told(view))
 
     async def estimate(self, principal: Principal, asked: Asked) -> Estimated:
-        """What a job would use, before it is submitted; BACKEND_NOT_FOUND."""
-        house = self._house
-        backend, instance = house.backend_of(principal, asked.backend), house.instance_of(principal)
-        spec = house.engine.scheduler.qpus[backend.name]
+        """What a job of so many executions would use, before it is submitted; BACKEND_NOT_FOUND."""
+        backend = self._house.backend_of(principal, asked.backend)
         delay = asked.rep_delay_seconds
         given: dict[str, Any] = {
             "rep_delay_seconds": backend.device.default_rep_delay_seconds if delay is None else delay
@@ -70,21 +81,88 @@ class ExplainingDoor:
         if asked.circuit_seconds is not None:
             given["circuit_seconds"] = asked.circuit_seconds
         formula = usage(asked.executions, **given)
-        expected = await (await self._foresight()).expected(asked.program, backend.name, formula.seconds)
-        unfinished = sum(
-            job.instance_id == instance.instance_id for job in house.engine.scheduler.jobs.values()
+        seconds = driver_type(backend.settings.driver).estimate(formula, backend.settings)
+        most = Limits().max_executions if asked.program == "sampler" else None
+        return await self._estimated(
+            principal,
+            backend,
+            asked.program,
+            seconds,
+            () if seconds is None else (Round(seconds, formula),),
+            formula,
+            asked.max_execution_seconds,
+            most,
         )
+
+    async def estimate_job(self, principal: Principal, request: JobRequest) -> Estimated:
+        """What a submission would use: prepared and admitted as its job would be, then forgotten.
+
+        Nothing is queued, stored or billed. What keeps the instance from submitting now (it is archived, has
+        too many unfinished jobs, the QPU is retired) is told among the limits.
+
+        Raises:
+            KetlineError: the payload is refused, with the code that the submission or its job would get;
+                TOO_MANY_ESTIMATES.
+        """
+        house = self._house
+        backend = house.backend_of(principal, request.backend)
+        self._check_request(request, backend)
+        scheduler = house.engine.scheduler
+        event = JobSubmitted(
+            job_id="estimate",
+            instance_id=principal.instance_id,
+            user_id=principal.user_id,
+            qpu_id=backend.name,
+            program=request.program,
+            workload_id=request.workload_id,
+            max_execution_seconds=request.cost_seconds,
+        )
+        try:
+            scheduler.admit(event)
+        except Rejection as refusal:
+            if refusal.reason.code not in _TOLD_AMONG_LIMITS:
+                raise Refused(refusal.reason) from None
+        if self._estimating is None:
+            self._estimating = Estimating(house.pool, house.work, house.settings.compute.prepare_seconds)
+        workload = scheduler.workloads.get(request.workload_id or "")
+        rounds = await self._estimating.rounds(principal, request, backend, workload)
+        return await self._estimated(
+            principal,
+            backend,
+            request.program,
+            sum(one.seconds for one in rounds),
+            rounds,
+            together(one.usage for one in rounds),
+            request.cost_seconds,
+        )
+
+    async def _estimated(
+        self,
+        principal: Principal,
+        backend: Backend,
+        program: str,
+        seconds: float | None,
+        rounds: tuple[Round, ...],
+        formula: UsageEstimate,
+        max_execution_seconds: float | None,
+        max_executions: int | None = None,
+    ) -> Estimated:
+        house = self._house
+        instance, scheduler = house.instance_of(principal), house.engine.scheduler
+        expected = await (await self._foresight()).expected(program, backend.name, seconds)
         hits = limits_hit(
-            max(formula.seconds, expected.median),
+            expected.median if seconds is None else max(seconds, expected.median),
             house.instances.spec(instance),
-            spec,
-            consumed_seconds=house.engine.scheduler.usage(instance.instance_id).used_seconds,
-            pending_jobs=unfinished,
-            max_execution_seconds=asked.max_execution_seconds,
-            executions=asked.executions,
-            max_executions=Limits().max_executions if asked.program == "sampler" else None,
+            scheduler.qpus[backend.name],
+            consumed_seconds=scheduler.usage(instance.instance_id).used_seconds,
+            pending_jobs=scheduler.unfinished(instance.instance_id),
+            max_execution_seconds=max_execution_seconds,
+            executions=formula.executions,
+            max_executions=max_executions,
         )
-        return Estimated(backend.name, instance.plan, formula, expected, tuple(hits))
+        return Estimated(
+            backend.name, instance.plan, program, seconds, formula, rounds, expected, tuple(hits)
+        )
 
     async def plan_workload(
         self, principal: Principal, workload: Described, backend: str, replicas: int, rates: Rates

@@ -178,7 +178,11 @@ class Runtime(Protocol):
         ...
 
     async def estimate(self, principal: Principal, asked: Asked) -> Estimated:
-        """What a job would use, before it is submitted; BACKEND_NOT_FOUND."""
+        """What a job of so many executions would use, before it is submitted; BACKEND_NOT_FOUND."""
+        ...
+
+    async def estimate_job(self, principal: Principal, request: JobRequest) -> Estimated:
+        """What a submission would use; refused as the submission or its job would be; TOO_MANY_ESTIMATES."""
         ...
 
     async def plan_workload(

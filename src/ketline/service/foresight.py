@@ -18,6 +18,7 @@ import sqlalchemy as sa
 from ketline.core.model import Job, Mode, Workload, WorkloadState
 from ketline.core.scheduler import Scheduler
 from ketline.planning.advise import Plan, plan
+from ketline.planning.collecting import uncollected
 from ketline.planning.durations import DurationModel, Part
 from ketline.planning.estimate import Rates
 from ketline.planning.forecast import Forecast, Forecaster
@@ -93,7 +94,7 @@ class Foresight:
                 self._outlooks[job_id] = known
             return known
 
-    async def expected(self, program: str, qpu_id: str, estimate_seconds: float) -> Expected:
+    async def expected(self, program: str, qpu_id: str, estimate_seconds: float | None) -> Expected:
         """QPU seconds of a job, corrected by what this QPU's jobs of the program really took."""
         async with self._lock:
             await self._learn_past()
@@ -149,7 +150,9 @@ class Foresight:
                 for qpu_id, spec in scheduler.qpus.items()
                 if scheduler.calibrating(qpu_id)
             }
-            known = self._snapshot = Snapshot(scheduler.copy(), Present(calibrating), now)
+            with uncollected():
+                copied = scheduler.copy()
+            known = self._snapshot = Snapshot(copied, Present(calibrating), now)
             self._outlooks.clear()
         return known
 
@@ -166,7 +169,7 @@ class Foresight:
             self._made.popitem(last=False)
         return Outlook(explanation, self._forecaster.corrected(plain), snapshot.taken_at)
 
-    def _expect(self, program: str, qpu_id: str, estimate_seconds: float) -> Expected:
+    def _expect(self, program: str, qpu_id: str, estimate_seconds: float | None) -> Expected:
         self._take_in_news()
         known = self._forecaster.model.predict(Part.QPU, program, qpu_id, estimate_seconds)
         return Expected(known.quantile(0.05), known.quantile(0.5), known.quantile(0.95))

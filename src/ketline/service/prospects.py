@@ -47,6 +47,14 @@ class JobStory:
 
 
 @dataclass(frozen=True, slots=True)
+class Round:
+    """One stay on the QPU: how long it will be locked, and what the formula says of the real device."""
+
+    seconds: float
+    usage: UsageEstimate
+
+
+@dataclass(frozen=True, slots=True)
 class Asked:
     """What is to be estimated. ``rep_delay_seconds`` None takes the device's, ``circuit_seconds`` None the
     documented typical length."""
@@ -61,12 +69,19 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Estimated:
-    """What a job would use, and the limits that it would hit. ``expected`` is what jobs of the program
-    really take on this QPU for such an estimate."""
+    """What a job would use, and the limits that it would hit.
+
+    ``seconds`` is the estimate that the job would carry (None: only its circuits would tell), ``usage`` what
+    the real device would take by the formula, ``rounds`` the stays on the QPU that both add up, and
+    ``expected`` what jobs of the program really take on this QPU for such an estimate.
+    """
 
     backend: str
     plan: str
+    program: str
+    seconds: float | None
     usage: UsageEstimate
+    rounds: tuple[Round, ...]
     expected: Expected
     limits: tuple[LimitHit, ...]
 

@@ -6,6 +6,7 @@ are opened here and nowhere else.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import logging
 import time
@@ -15,8 +16,9 @@ from typing import Any
 from ketline.config import QpuSettings
 from ketline.programs import base as programs
 from ketline.programs.base import Limits, Prepared, Program, ProgramContext
+from ketline.programs.coming import coming
 from ketline.programs.recurring import Recurring
-from ketline.qpus.driver import DriverType, driver_type
+from ketline.qpus.driver import Admission, DriverType, driver_type
 from ketline.units import serial
 from ketline.units.device import Device
 
@@ -26,6 +28,7 @@ TASKS = {
     "prepare": "ketline.service.tasks:prepare",
     "finalize": "ketline.service.tasks:finalize",
     "simulate": "ketline.service.tasks:simulate",
+    "estimate": "ketline.service.tasks:estimate",
     "warm": "ketline.service.tasks:warm",
 }
 """All that a worker can be asked to do."""
@@ -78,8 +81,6 @@ def _device(path: str) -> Device:
 
 def _context(args: dict[str, Any]) -> ProgramContext:
     cache = args["cache_folder"]
-    if cache is not None:
-        Path(cache).mkdir(parents=True, exist_ok=True)
     return ProgramContext(
         device=_device(args["device"]),
         limits=Limits(max_decompressed_bytes=args["max_decompressed_bytes"]),
@@ -98,8 +99,22 @@ def prepare(args: dict[str, Any]) -> dict[str, Any]:
     with _logging(folder, args["log_level"]):
         context = _context(args)
         params = programs.open_params(Path(args["payload"]).read_bytes(), context.limits)
-        prepared = _program(args["program"]).prepare(params, context)
-        return _keep(prepared, args, context)
+        program = _program(args["program"])
+        return _keep(program, program.prepare(params, context), args, context)
+
+
+def estimate(args: dict[str, Any]) -> dict[str, Any]:
+    """What a payload would ask of the QPU, round by round: prepared and admitted like a job's, not kept."""
+    context = _context(args)
+    params = programs.open_params(Path(args["payload"]).read_bytes(), context.limits)
+    program = _program(args["program"])
+    rounds = _admitted(program, program.prepare(params, context), args, context)
+    return {
+        "rounds": [
+            {"seconds": admission.qpu_seconds, "usage": dataclasses.asdict(admission.usage)}
+            for admission in rounds
+        ]
+    }
 
 
 def finalize(args: dict[str, Any]) -> dict[str, Any]:
@@ -111,21 +126,32 @@ def finalize(args: dict[str, Any]) -> dict[str, Any]:
         outcome = serial.read_outcome(folder / OUTCOME)
         for approximation in outcome.approximations:
             _log.warning("the QPU approximated: %s", approximation)
-        step = _program(args["program"]).finalize(state, outcome, context)
+        program = _program(args["program"])
+        step = program.finalize(state, outcome, context)
         if isinstance(step, Prepared):
-            return _keep(step, args, context)
+            return _keep(program, step, args, context)
         serial.write(folder / RESULT, step.body)
         return {"result_bytes": len(step.body), "calibrate": step.calibrate}
 
 
-def _keep(prepared: Prepared, args: dict[str, Any], context: ProgramContext) -> dict[str, Any]:
+def _keep(
+    program: Program, prepared: Prepared, args: dict[str, Any], context: ProgramContext
+) -> dict[str, Any]:
     folder = Path(args["folder"])
-    settings = QpuSettings.model_validate(args["settings"])
-    prepared.unit.mock = context.mock
-    admission = _driver(settings.driver).admit(prepared.unit, context.device, settings)
+    rounds = _admitted(program, prepared, args, context)
     serial.write_unit(folder / UNIT, prepared.unit)
     serial.write(folder / STATE, prepared.state)
-    return {"estimate_seconds": admission.qpu_seconds}
+    return {"estimate_seconds": sum(admission.qpu_seconds for admission in rounds)}
+
+
+def _admitted(
+    program: Program, prepared: Prepared, args: dict[str, Any], context: ProgramContext
+) -> list[Admission]:
+    """What the driver says of a round and of those that will follow it; it refuses all or none."""
+    settings = QpuSettings.model_validate(args["settings"])
+    driver = _driver(settings.driver)
+    prepared.unit.mock = context.mock
+    return [driver.admit(unit, context.device, settings) for unit in coming(program, prepared, context)]
 
 
 def simulate(args: dict[str, Any]) -> dict[str, Any]:

@@ -10,9 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from ketline import errors
-from ketline.compute.failures import TaskFailure, TaskFaulted, TaskOutOfMemory, TaskTimedOut
 from ketline.compute.pool import Pool
+from ketline.compute.waiting import Urgency
 from ketline.config import ComputeSettings
 from ketline.core.events import (
     CalibrationRequested,
@@ -24,15 +23,15 @@ from ketline.core.events import (
     JobReleased,
     JobStopped,
 )
-from ketline.core.model import Failure, FailureKind, Job, Mode, QpuMode, Reason, Stage, UsageLine
+from ketline.core.model import Job, Mode, QpuMode, Stage, UsageLine, Workload
 from ketline.service import tasks
 from ketline.service.backends import Backend
 from ketline.service.engine import Engine
+from ketline.service.failing import failure_of
 from ketline.service.instances import Instances
 from ketline.service.machines import Machines
 from ketline.service.records import JobRecord
 from ketline.store.files import FileKind, Files
-from ketline.units.errors import JobError
 
 _log = logging.getLogger(__name__)
 
@@ -61,6 +60,11 @@ class Work:
         self._tidying: set[asyncio.Task[None]] = set()
         self._sweeper = ThreadPoolExecutor(1, thread_name_prefix="ketline-sweeper")
         self.machines = Machines(self, engine, backends)
+
+    @property
+    def scratch(self) -> Path:
+        """The folder of what lives no longer than this process."""
+        return self._scratch
 
     # what the core says
 
@@ -154,12 +158,24 @@ class Work:
         task.add_done_callback(self._tidying.discard)
 
     def _args(self, job: Job, record: JobRecord) -> dict[str, Any]:
-        backend = self._backends[job.qpu_id]
-        workload = self._engine.scheduler.workloads.get(job.workload_id or "")
+        # What private jobs hold is kept nowhere.
+        return self.task_args(
+            self._backends[job.qpu_id],
+            job.program,
+            self._engine.scheduler.workloads.get(job.workload_id or ""),
+            None if record.private else job.instance_id,
+        ) | {"folder": str(self._folder(job, record)), "log_level": record.log_level}
+
+    def task_args(
+        self, backend: Backend, program: str, workload: Workload | None, tenant: str | None
+    ) -> dict[str, Any]:
+        """What every task of a job's program needs to know (`ketline.service.tasks`).
+
+        ``tenant`` is whose earlier jobs a worker may remember for this one, None for nobody's.
+        """
         cache = None if workload is None else self._cache_folder(workload.workload_id)
         return {
-            "program": job.program,
-            "folder": str(self._folder(job, record)),
+            "program": program,
             "device": str(backend.device_path),
             "settings": backend.settings.model_dump(mode="json"),
             "simulator": backend.settings.simulator,
@@ -167,10 +183,12 @@ class Work:
             "in_session": workload is not None and workload.mode is Mode.SESSION,
             "cache_folder": None if cache is None else str(cache),
             "max_decompressed_bytes": self._settings.max_decompressed_bytes,
-            "log_level": record.log_level,
-            # What private jobs hold is kept nowhere.
-            "tenant": None if record.private else job.instance_id,
+            "tenant": tenant,
         }
+
+    def _urgency(self, job: Job, on_qpu: Urgency) -> Urgency:
+        """Jobs of simulators keep nobody's QPU waiting."""
+        return on_qpu if self._backends[job.qpu_id].serial else Urgency.BACKGROUND
 
     async def _prepare(self, job: Job, record: JobRecord) -> None:
         args = self._args(job, record)
@@ -184,7 +202,11 @@ class Work:
                 await self._files.fetch(FileKind.PAYLOAD, job.job_id, local)
             args["payload"] = str(local)
             answer = await self._pool.run(
-                "prepare", args, timeout_seconds=self._settings.prepare_seconds, near=args["tenant"]
+                "prepare",
+                args,
+                timeout_seconds=self._settings.prepare_seconds,
+                urgency=self._urgency(job, Urgency.QPU),
+                near=args["tenant"],
             )
             return JobPrepared(job.job_id, answer["estimate_seconds"])
 
@@ -197,7 +219,9 @@ class Work:
             # The core stops it when its limit is reached; a worker that hangs is killed a little later.
             longest = job.limit_seconds + 60.0
             args = self._args(job, record)
-            answer = await self._pool.run("simulate", args, timeout_seconds=longest)
+            answer = await self._pool.run(
+                "simulate", args, timeout_seconds=longest, urgency=Urgency.BACKGROUND
+            )
             return JobReleased(job.job_id, answer["qpu_seconds"])
 
         event = await _outcome(job, "running", work())
@@ -212,11 +236,12 @@ class Work:
                 "finalize",
                 args,
                 timeout_seconds=self._settings.finalize_seconds,
-                first=True,
+                urgency=self._urgency(job, Urgency.UNDER_WAY),
                 near=args["tenant"],
             )
             if "result_bytes" not in answer:
-                return JobPrepared(job.job_id, answer["estimate_seconds"])
+                # The core's estimate is of the whole job: what it has used by now, and what is to come.
+                return JobPrepared(job.job_id, job.qpu_seconds + answer["estimate_seconds"])
             result = self._folder(job, record) / tasks.RESULT
             record.result_bytes = await self._files.adopt(FileKind.RESULT, job.job_id, result)
             if answer["calibrate"] and self._backends[job.qpu_id].serial:
@@ -260,30 +285,5 @@ async def _outcome(job: Job, doing: str, work: Coroutine[Any, Any, Event]) -> Ev
     """What a piece of classical work came to, as an event."""
     try:
         return await work
-    except JobError as error:
-        failure = Failure(Reason(error.code, error.message, error.solution), FailureKind.USER)
-    except TaskTimedOut as error:
-        failure = _failure(
-            errors.TASK_TOO_LONG, FailureKind.USER, doing=doing.capitalize(), limit_seconds=error.seconds
-        )
-    except TaskOutOfMemory as error:
-        failure = _failure(
-            errors.TASK_OUT_OF_MEMORY,
-            FailureKind.USER,
-            doing=doing.capitalize(),
-            limit_bytes=error.memory_bytes,
-        )
-    except (TaskFailure, OSError) as error:
-        details = error.details if isinstance(error, TaskFaulted) else str(error)
-        _log.error("job %s: %s: %s", job.job_id, doing, details)
-        failure = _failure(errors.TASK_FAILED, FailureKind.SYSTEM, doing=doing.capitalize(), why=str(error))
-    except Exception as error:  # noqa: BLE001 - a fault of ours must end the job, or it would run for ever
-        _log.exception("job %s: %s: the service failed", job.job_id, doing)
-        why = f"{type(error).__name__}: {error}"
-        failure = _failure(errors.TASK_FAILED, FailureKind.SYSTEM, doing=doing.capitalize(), why=why)
-    return JobFailed(job.job_id, failure)
-
-
-def _failure(kind: errors.ErrorKind, whose: FailureKind, **fields: object) -> Failure:
-    reason = Reason(kind.code, kind.message.format(**fields), kind.solution.format(**fields))
-    return Failure(reason, whose)
+    except Exception as error:  # noqa: BLE001 - even a fault of ours must end the job, or it would run for ever
+        return JobFailed(job.job_id, failure_of(error, f"job {job.job_id}", doing))
