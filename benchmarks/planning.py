@@ -38,6 +38,7 @@ DAY = 86_400.0
 MONTH = 30 * DAY
 JOBS = 100_000
 QUEUE = 10_000
+FORECASTS = 7
 
 
 def main() -> list[Row]:
@@ -143,12 +144,13 @@ def _long_queue() -> list[Row]:
             scheduler.handle(event, now + k * 1e-3)
         forecaster = Forecaster(DurationModel(), history)
         seconds = []
-        for _ in range(3):
+        for _ in range(FORECASTS):
             began = time.process_time()
             forecaster.forecast(scheduler, [f"j{QUEUE - 1}"], now + QUEUE * 1e-3)
             seconds.append(time.process_time() - began)
         what = f"forecast of the last of {QUEUE:,} jobs on {qpus} QPU{'s' * (qpus > 1)}, {past}"
-        rows.append(Row(what, f"{min(seconds):.2f} s", "<= 1 s", min(seconds) <= 1.0))
+        measured = f"{min(seconds):.2f} s (median {sorted(seconds)[FORECASTS // 2]:.2f} s)"
+        rows.append(Row(what, measured, "<= 1 s", min(seconds) <= 1.0))
     return rows
 
 

@@ -125,12 +125,12 @@ def test_few_replicas_of_a_long_queue_agree_with_many(monkeypatch: pytest.Monkey
     assert one.running.width == pytest.approx(many.running.width, rel=0.5)
 
 
-def test_a_queue_of_ten_thousand_takes_about_a_second() -> None:
+def test_a_queue_of_ten_thousand_takes_less_than_a_second() -> None:
     scheduler = queue(10_000)
     forecaster = Forecaster(DurationModel(), History())
     began = time.process_time()
     forecast = forecaster.forecast(scheduler, ["j9999"], 0.0)["j9999"]
-    assert time.process_time() - began < 3.0  # benchmarks/planning.py holds it to 1 s on a quiet machine
+    assert time.process_time() - began < 1.5  # benchmarks/planning.py holds it to 1 s on a quiet machine
     assert forecast.running is not None
     assert forecast.running.middle > 80_000
 

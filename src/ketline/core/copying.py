@@ -8,11 +8,12 @@ or an instance.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
-from ketline.core import workloads
+from ketline.core import jobs, workloads
 from ketline.core.centre import Centre, Outbox, Qpu, twin_of
-from ketline.core.model import Job, Workload
+from ketline.core.model import Job, JobStatus, Workload
 
 
 def copy(source: Centre) -> Centre:
@@ -25,7 +26,7 @@ def copy(source: Centre) -> Centre:
     twins = {job_id: twin_of(job) for qpu in source.qpus.values() for job_id, job in qpu.running.items()}
     c.jobs.update(source.jobs)
     c.jobs.update(twins)
-    c.unfinished.update((instance_id, jobs.copy()) for instance_id, jobs in source.unfinished.items() if jobs)
+    c.unfinished.update((instance_id, own.copy()) for instance_id, own in source.unfinished.items() if own)
     for job_id, job in twins.items():
         c.unfinished[job.instance_id][job_id] = job
     for qpu_id, qpu in source.qpus.items():
@@ -42,6 +43,24 @@ def copy(source: Centre) -> Centre:
     c.timers = source.timers.copy()
     c.outbox = _copy_outbox(source.outbox, c)
     return c
+
+
+def stand_in(c: Centre, records: Mapping[str, Job | None]) -> None:
+    """Put other records in the places of queued jobs, or take them out (None)."""
+    for job_id, record in records.items():
+        job = c.jobs[job_id]
+        if job.status is not JobStatus.QUEUED:
+            raise ValueError(f"job {job_id} is {job.status}: only queued jobs can be replaced")
+        group = c.group_of(job)
+        if record is None:
+            jobs.leave_queue(c, job, group)
+            del c.jobs[job_id], c.unfinished[job.instance_id][job_id]
+            continue
+        c.jobs[job_id] = c.unfinished[job.instance_id][job_id] = record
+        if group is not None:
+            group.queued[job_id] = record
+        if group is None or not group.holds:
+            c.qpus[job.qpu_id].pool.replace_single(record)
 
 
 def _copy_outbox(outbox: Outbox, c: Centre) -> Outbox:

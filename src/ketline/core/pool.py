@@ -57,6 +57,10 @@ class Pool:
         if not waiting:
             del self._singles[job.instance_id]
 
+    def replace_single(self, job: Job) -> None:
+        """Another record of an individual job that waits here; its place stays."""
+        self._singles[job.instance_id][job.job_id] = job
+
     def add_group(self, instance_id: str, workload_id: str) -> None:
         """A session or batch joins the queue. It leaves when its age is None."""
         groups = self._groups.get(instance_id)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ketline.core import events, jobs, operations, order, reasons, restoring, workloads
 from ketline.core.actions import Action
 from ketline.core.centre import Centre
-from ketline.core.copying import copy
+from ketline.core.copying import copy, stand_in
 from ketline.core.dispatch import dispatch
 from ketline.core.explain import Explanation, Waiting, explain, reason
 from ketline.core.handlers import HANDLERS
@@ -106,6 +106,16 @@ class Scheduler:
     def copy(self) -> Scheduler:
         """An independent scheduler in the same state, for running ahead on a virtual clock."""
         return Scheduler(copy(self._c))
+
+    def condensed(self, stand_ins: Mapping[str, Job | None]) -> Scheduler:
+        """A copy in which queued jobs have other records, or (None) aren't there, by their ids.
+
+        For playing less: a record may stand for jobs that are left out. It keeps id, instance, QPU, session
+        and place of the job that it replaces; `ValueError` for a job that isn't queued.
+        """
+        twin = copy(self._c)
+        stand_in(twin, stand_ins)
+        return Scheduler(twin)
 
     def check(self) -> None:
         """Raise ``InvariantError`` unless every invariant holds."""

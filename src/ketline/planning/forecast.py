@@ -8,7 +8,6 @@ E. Candès, "Conformalized Quantile Regression" (2019).
 
 from __future__ import annotations
 
-import gc
 import math
 from collections import deque
 from collections.abc import Sequence
@@ -20,15 +19,20 @@ from numpy.typing import NDArray
 
 from ketline.core.model import Job, JobStatus
 from ketline.core.scheduler import Scheduler
+from ketline.planning.collecting import uncollected
+from ketline.planning.condense import condense
 from ketline.planning.durations import DurationModel, Part
 from ketline.planning.history import History
-from ketline.planning.replica import Present, Replica
+from ketline.planning.replica import Kind, Present, Replica
 from ketline.planning.statistics import Interval, quantile_interval
 
 COVERAGE = 0.9
 MAX_REPLICAS = 40
-JOBS_BUDGET = 6_000
+JOBS_BUDGET = 5_000
 """Jobs that all replicas of a forecast may play together: it bounds the time that a forecast takes."""
+QUEUE_AT_MOST, NEWCOMERS_AT_MOST = 2_000, 400
+"""How many jobs a replica plays before the wanted ones have started: of longer queues, and of many newcomers,
+several are played as one."""
 ENOUGH_REPLICAS = 12
 """With fewer, intervals come from central durations and the spread of the work ahead."""
 SPREAD_SAMPLES = 400
@@ -160,25 +164,22 @@ class Forecaster:
         ``scheduler`` isn't changed. `KeyError` names a job that it doesn't know.
         """
         wanted = {job_id: scheduler.jobs[job_id] for job_id in job_ids}
-        horizon = self._horizon(scheduler, now)
-        jobs = len(scheduler.jobs) + self.history.per_second(now) * horizon
-        replicas = max(1, min(MAX_REPLICAS, int(JOBS_BUDGET / max(jobs, 1.0))))
+        crowd = condense(scheduler, wanted, QUEUE_AT_MOST)
+        horizon = min(HORIZON_SECONDS, 3_600.0 + 2.0 * crowd.wait_seconds)
+        newcomers = min(NEWCOMERS_AT_MOST, self.history.per_second(now) * horizon)
+        replicas = max(1, min(MAX_REPLICAS, int(JOBS_BUDGET / max(crowd.played + newcomers, 1.0))))
         few = replicas < ENOUGH_REPLICAS
         watches = []
-        collecting = gc.isenabled()
-        gc.disable()
-        try:
+        with uncollected():
             for child in np.random.SeedSequence(seed).spawn(replicas):
                 rng = np.random.default_rng(child)
                 replica = Replica(
-                    scheduler.copy(), present, self.model, self.history, now, rng, horizon, central=few
-                )
+                    crowd.scheduler.copy(), present, self.model, self.history, now, rng, horizon,
+                    bundles=crowd.bundles, newcomers=NEWCOMERS_AT_MOST, central=few,
+                )  # fmt: skip
                 watch = Watch(replica, wanted)
                 replica.run(now + HORIZON_SECONDS)
                 watches.append(watch.done())
-        finally:
-            if collecting:
-                gc.enable()
         rng = np.random.default_rng(seed)
         spread = {
             job_id: self._spread(watches, job, rng) if few else _NO_SPREAD for job_id, job in wanted.items()
@@ -221,15 +222,6 @@ class Forecaster:
             variance += squares * factor**2 * -np.expm1(-(sigma**2))
         return shift + np.sqrt(variance) * rng.standard_normal(SPREAD_SAMPLES)
 
-    def _horizon(self, scheduler: Scheduler, now: float) -> float:
-        """For how long newcomers matter: about as long as the longest queue lasts, and the budget allows."""
-        queued: dict[str, float] = {}
-        for job in scheduler.jobs.values():
-            expected = 10.0 if job.estimate_seconds is None else job.estimate_seconds
-            queued[job.qpu_id] = queued.get(job.qpu_id, 0.0) + expected
-        affordable = 0.2 * JOBS_BUDGET / max(self.history.per_second(now), 1e-9)
-        return min(HORIZON_SECONDS, affordable, 3_600.0 + 2.0 * max(queued.values(), default=0.0))
-
 
 @dataclass(slots=True)
 class Watched:
@@ -241,19 +233,19 @@ class Watched:
     running: dict[str, float] = field(default_factory=dict)
     on_qpu: dict[str, float] = field(default_factory=dict)
     finished: dict[str, float] = field(default_factory=dict)
-    ahead: dict[str, dict[tuple[str, bool], tuple[float, float]]] = field(default_factory=dict)
+    ahead: dict[str, dict[Kind, tuple[float, float]]] = field(default_factory=dict)
 
 
 class Watch:
     """Looks on while a replica plays, and ends it when all jobs of interest have ended."""
 
     def __init__(self, replica: Replica, wanted: dict[str, Job]) -> None:
-        self._performer = replica.performer
+        self._performer, self._work = replica.performer, replica.work
         self._jobs = replica.performer.scheduler.jobs
         self._left = set(wanted)
         self._wanted = frozenset(wanted)
         self._qpus = {job.qpu_id for job in wanted.values()}
-        self._sums: dict[str, dict[tuple[str, bool], tuple[float, float]]] = {qpu: {} for qpu in self._qpus}
+        self._sums: dict[str, dict[Kind, tuple[float, float]]] = {qpu: {} for qpu in self._qpus}
         self._found = Watched()
         replica.performer.on_prepare = self._prepare
         replica.performer.on_locked = self._locked
@@ -274,9 +266,9 @@ class Watch:
             self._found.on_qpu.setdefault(job_id, self._performer.now)
         sums = self._sums.get(job.qpu_id)
         if sums is not None:
-            key = (job.program, job.estimate_seconds is not None)
-            total, squares = sums.get(key, (0.0, 0.0))
-            sums[key] = (total + seconds, squares + seconds * seconds)
+            for kind, (total, squares) in self._work.sums(job, seconds).items():
+                before = sums.get(kind, (0.0, 0.0))
+                sums[kind] = before[0] + total, before[1] + squares
 
     def _settled(self, job: Job) -> None:
         if job.job_id in self._wanted:

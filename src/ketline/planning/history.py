@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from ketline.core.model import Mode
+from ketline.core.usage import UNKNOWN_ESTIMATE_SECONDS
 from ketline.planning.trace import Trace, TraceJob, TraceWorkload
 
 MAX_ROWS = 20_000
@@ -143,10 +144,14 @@ class History:
             return 0.0
         return len(self._jobs) / (now - self._started_at)
 
-    def future(self, rng: np.random.Generator, now: float, seconds: float, name: str) -> Trace:
+    def future(
+        self, rng: np.random.Generator, now: float, seconds: float, name: str, at_most: int | None = None
+    ) -> Trace:
         """New workloads for the next ``seconds``: a random stretch of the past, turned around its end.
 
-        ``name`` begins all ids. Nothing is invented while the past is shorter than ten minutes.
+        ``name`` begins all ids. With ``at_most``, individual jobs that are more stand for several in a row of
+        their instance on their QPU, with the times of all. Nothing is invented while the past is shorter than
+        ten minutes.
         """
         self.forget(now)
         if self._started_at is None or now - self._started_at < SHORTEST_PAST_SECONDS:
@@ -158,6 +163,7 @@ class History:
             if job.workload is not None:
                 members.setdefault(job.workload, []).append(job)
         found = Trace()
+        alone: list[_Newcomer] = []
         for lap in range(int(seconds // span) + 1):
             offset = now + lap * span
             mark = f"{name}{lap}-"
@@ -166,11 +172,12 @@ class History:
                     continue
                 at = offset + (job.submitted_at - since - origin) % span
                 if at <= now + seconds:
-                    found.jobs.append(replace(job, job_id=mark + job.job_id, submitted_at=at, recorded=None))
+                    alone.append((at, mark, job))
             for workload in self._workloads:
                 at = offset + (workload.submitted_at - since - origin) % span
                 if at <= now + seconds:
                     _again(found, workload, members.get(workload.workload_id, []), at, mark)
+        found.jobs += _newcomers(alone, len(alone) if at_most is None else at_most)
         return found
 
     def continuation(self, rng: np.random.Generator, mode: Mode, instance: str, done: int) -> Habit:
@@ -187,6 +194,44 @@ class History:
             return Habit((), None)
         habit = longer[int(rng.integers(len(longer)))]
         return replace(habit, steps=habit.steps[max(0, done - 1) :])
+
+
+_Newcomer = tuple[float, str, TraceJob]
+"""When a job like a past one will be submitted, and how its id begins."""
+
+
+def _newcomers(alone: list[_Newcomer], at_most: int) -> list[TraceJob]:
+    """The jobs, or about ``at_most`` that stand for them: each in the middle of those that it stands for."""
+    count = -(-len(alone) // max(1, at_most))
+    lines: dict[tuple[str, str], list[_Newcomer]] = {}
+    for newcomer in alone:
+        lines.setdefault((newcomer[2].instance, newcomer[2].qpu), []).append(newcomer)
+    found = []
+    for line in lines.values():
+        line.sort(key=lambda newcomer: newcomer[0])
+        for start in range(0, len(line), max(1, count)):
+            part = line[start : start + count]
+            at, mark, job = part[len(part) // 2]
+            like = replace(job, job_id=mark + job.job_id, submitted_at=at, recorded=None)
+            found.append(like if len(part) == 1 else _standing_for(like, [each[2] for each in part]))
+    return found
+
+
+def _standing_for(job: TraceJob, all_of_them: list[TraceJob]) -> TraceJob:
+    limits = [each.limit_seconds for each in all_of_them if each.limit_seconds is not None]
+    return replace(
+        job,
+        prepare_seconds=sum(each.prepare_seconds for each in all_of_them),
+        qpu_seconds=sum(each.qpu_seconds for each in all_of_them),
+        finalize_seconds=sum(each.finalize_seconds for each in all_of_them),
+        estimate_seconds=sum(
+            UNKNOWN_ESTIMATE_SECONDS if each.estimate_seconds is None else each.estimate_seconds
+            for each in all_of_them
+        ),
+        limit_seconds=sum(limits) if len(limits) == len(all_of_them) else None,
+        outcome="completed",
+        cancel_after_seconds=None,
+    )
 
 
 def _again(found: Trace, row: TraceWorkload, jobs: list[TraceJob], at: float, mark: str) -> None:

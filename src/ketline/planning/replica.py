@@ -8,23 +8,38 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ketline.core import events
 from ketline.core.model import Job, Stage, Workload, WorkloadState
 from ketline.core.scheduler import Scheduler
+from ketline.planning.condense import Bundle
 from ketline.planning.durations import DurationModel, Part, log_seconds
 from ketline.planning.history import Habit, History
 from ketline.planning.users import Users
 from ketline.planning.virtual import Given, Performer, Work
 
+Floats = NDArray[np.float64]
 _BLOCK = 256
+LONGEST_LOG = 20.0
+"""The logarithm of the longest time that is drawn: years."""
+
+
+Kind = tuple[str, bool]
+"""What jobs of a QPU are alike in: the program, and whether there is an estimate."""
+
+
+def kind_of(job: Job) -> Kind:
+    """A job's kind."""
+    return job.program, job.estimate_seconds is not None
 
 
 class DrawnWork(dict[str, Work]):
     """Durations by job id, drawn when they are first asked for.
 
     All jobs of a (program, QPU) share one drawn mean and spread: what isn't known of a program makes the
-    waiting behind many of its jobs uncertain, and not only that behind one.
+    waiting behind many of its jobs uncertain, and not only that behind one. The times of ``bundles`` are
+    those of all their jobs, on QPUs with so many ``lanes``.
     """
 
     def __init__(
@@ -32,21 +47,63 @@ class DrawnWork(dict[str, Work]):
         model: DurationModel,
         jobs: Mapping[str, Job],
         rng: np.random.Generator,
+        bundles: Mapping[str, Bundle],
+        lanes: Mapping[str, int],
         *,
         central: bool = False,
     ) -> None:
         super().__init__()
         self._model, self._jobs, self._rng, self._central = model, jobs, rng, central
+        self._bundles, self._lanes = bundles, lanes
         self._parameters: dict[tuple[Part | None, str, str], tuple[float, float]] = {}
         self._normals: list[float] = []
+        self._sums: dict[str, dict[Kind, tuple[float, float]]] = {}
 
     def __missing__(self, job_id: str) -> Work:
         """Draw the times of a job that the scheduler knows."""
         job = self._jobs[job_id]
-        work = self[job_id] = Given(
-            self.draw(job, Part.PREPARE), self.draw(job, Part.QPU), self.draw(job, Part.FINALIZE)
-        )
+        bundle = self._bundles.get(job_id)
+        if bundle is None:
+            work = Given(
+                self.draw(job, Part.PREPARE), self.draw(job, Part.QPU), self.draw(job, Part.FINALIZE)
+            )
+        else:
+            work = self._draw_together(job_id, bundle)
+        self[job_id] = work
         return work
+
+    def _draw_together(self, job_id: str, bundle: Bundle) -> Given:
+        """Times of a bundle: it is prepared and finalized as one job, and has the QPU until the lanes would
+        have let all of its jobs through."""
+        sums: dict[Kind, tuple[float, float]] = {}
+        in_lanes = on_qpu = 0.0
+        prepare = finalize = 0.0
+        for alike in bundle.parts:
+            first, count = alike.first, len(alike.limits)
+            prepares = self._draws(first, Part.PREPARE, count)
+            finalizes = self._draws(first, Part.FINALIZE, count)
+            seconds = np.minimum(self._draws(first, Part.QPU, count) * alike.relative, alike.limits)
+            total = float(seconds.sum())
+            sums[kind_of(first)] = total, float(np.square(seconds).sum())
+            on_qpu += total
+            in_lanes += total + float(prepares.sum() + finalizes.sum())
+            prepare, finalize = float(prepares[0]), float(finalizes[0])
+        self._sums[job_id] = sums
+        held = (in_lanes - prepare - finalize) / self._lanes[self._jobs[job_id].qpu_id]
+        return Given(prepare, on_qpu, finalize, held_seconds=max(0.0, held - on_qpu))
+
+    def _draws(self, job: Job, part: Part, count: int) -> Floats:
+        """Times of ``count`` jobs like this one, in seconds."""
+        mean, sigma = self.parameters(part, job)
+        drawn: Floats = np.exp(np.minimum(mean + sigma * self._rng.standard_normal(count), LONGEST_LOG))
+        return drawn
+
+    def sums(self, job: Job, seconds: float) -> Mapping[Kind, tuple[float, float]]:
+        """Sum and sum of squares of the QPU seconds of a job, or of the jobs of a bundle, by their kind."""
+        known = self._sums.get(job.job_id)
+        if known is not None:
+            return known
+        return {kind_of(job): (seconds, seconds * seconds)}
 
     def parameters(self, part: Part, job: Job) -> tuple[float, float]:
         """Mean and standard deviation of the logarithm of a job's time in this replica."""
@@ -65,7 +122,7 @@ class DrawnWork(dict[str, Work]):
         if not self._normals:
             self._normals = self._rng.standard_normal(_BLOCK).tolist()
         mean, sigma = self.parameters(part, job)
-        return math.exp(min(mean + sigma * self._normals.pop(), 20.0))
+        return math.exp(min(mean + sigma * self._normals.pop(), LONGEST_LOG))
 
     def draw_beyond(self, job: Job, part: Part, elapsed: float) -> float:
         """A time in seconds that is larger than what has passed already."""
@@ -83,13 +140,17 @@ class Present:
     calibrating_since: Mapping[str, float]
 
 
+_NO_BUNDLES: Mapping[str, Bundle] = {}
+
+
 class Replica:
     """A `Performer` over a copy of the core, taken up in the middle of everything.
 
     ``scheduler`` is consumed: hand over a copy. Work under way goes on for as long as is drawn beyond what
     has passed; users of open sessions go on as users of past ones did; newcomers are drawn from the recent
-    past for ``horizon_seconds``. ``central`` takes the most likely mean and spread of every program instead
-    of drawn ones.
+    past for ``horizon_seconds``, in ``newcomers`` jobs at most outside of sessions and batches. ``bundles``
+    are queued jobs that stand for several. ``central`` takes the most likely mean and spread of every program
+    instead of drawn ones.
     """
 
     def __init__(
@@ -102,12 +163,15 @@ class Replica:
         rng: np.random.Generator,
         horizon_seconds: float,
         *,
+        bundles: Mapping[str, Bundle] = _NO_BUNDLES,
+        newcomers: int | None = None,
         central: bool = False,
     ) -> None:
         self._rng, self._history = rng, history
-        self.work = DrawnWork(model, scheduler.jobs, rng, central=central)
+        lanes = {qpu_id: spec.lanes for qpu_id, spec in scheduler.qpus.items()}
+        self.work = DrawnWork(model, scheduler.jobs, rng, bundles, lanes, central=central)
         self.performer = Performer(scheduler, self.work, now)
-        future = history.future(rng, now, horizon_seconds, "future-")
+        future = history.future(rng, now, horizon_seconds, "future-", newcomers)
         known = set(scheduler.instances)
         future.jobs = [job for job in future.jobs if job.instance in known and job.qpu in scheduler.qpus]
         future.workloads = [w for w in future.workloads if w.instance in known and w.qpu in scheduler.qpus]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -17,6 +16,7 @@ from ketline.core.model import JobStatus
 from ketline.planning import synthetic
 from ketline.planning import trace as trace_format
 from ketline.planning.centre import Centre, CentreError, Variation, varied
+from ketline.planning.collecting import uncollected
 from ketline.planning.measure import Figures, measure, without_nan
 from ketline.planning.statistics import Difference, block_difference, paired_difference
 from ketline.planning.synthetic import Part, Stream
@@ -83,14 +83,9 @@ def simulate(
     end = trace.end() + GRACE_SECONDS if until is None else until
     performer = Performer(centre.scheduler(start), {}, start)
     users = Users(performer, trace)
-    collecting = gc.isenabled()
-    gc.disable()  # a run makes no cycles, and the collector would walk all jobs again and again
     began = time.perf_counter()
-    try:
+    with uncollected():
         users.run(end)
-    finally:
-        if collecting:
-            gc.enable()
     wall_seconds = time.perf_counter() - began
     since = start + warm_up_seconds
     last = max(
