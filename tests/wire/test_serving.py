@@ -8,7 +8,7 @@ import time
 
 import httpx
 import pytest
-from wire_lab import ask, settled, start_server, stop_server, submit
+from wire_lab import ask, settled, start_server, stop_server, submit, until
 
 from ketline.api import server as serving
 from ketline.errors import CANNOT_LISTEN, KetlineError
@@ -29,6 +29,38 @@ def test_health(server):
     assert answer.status_code == 200
     assert answer.json()["status"] == "ok"
     assert set(answer.json()["qpus"]) == {"ket_manila", "ket_paced"}
+
+
+def test_health_names_no_jobs_and_no_processes(server, http, bell):
+    """It is for anyone: what runs is nobody else's business."""
+    job_id = submit(http, bell, backend="ket_paced", shots=4000)
+    seen = until(lambda: http.get(f"{server.url}/ketline/v1/jobs/{job_id}").json()["stage"] == "on_qpu")
+    told = ask("GET", f"{server.url}/ketline/v1/health")
+    assert seen
+    assert told.json()["jobs"]["unfinished"] >= 1
+    assert job_id not in told.text
+    assert set(told.json()["qpus"]["ket_paced"]) == {"ready", "message", "starts", "status"}
+    http.post(f"/jobs/{job_id}/cancel")
+
+
+def test_metrics_for_a_monitoring_system(server, http, bell):
+    refused = ask("GET", f"{server.url}/ketline/v1/metrics")
+    assert refused.status_code == 401
+    job_id = submit(http, bell, backend="ket_paced", shots=4000)
+
+    def read() -> dict[str, float]:
+        answer = http.get(f"{server.url}/ketline/v1/metrics")
+        assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
+        lines = [line for line in answer.text.splitlines() if not line.startswith("#")]
+        return {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines)}
+
+    told = read()
+    assert told['ketline_qpu_queue_length{qpu="ket_paced"}'] >= 1
+    assert told["ketline_jobs_unfinished"] >= 1
+    assert told['ketline_qpu_mode{qpu="ket_manila",mode="online"}'] == 1
+    assert told['ketline_qpu_mode{qpu="ket_manila",mode="retired"}'] == 0
+    http.post(f"/jobs/{job_id}/cancel")
+    until(lambda: read()['ketline_qpu_queue_length{qpu="ket_paced"}'] == 0)
 
 
 def test_versions_need_no_credentials(server):

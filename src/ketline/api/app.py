@@ -24,6 +24,7 @@ from ketline.api import (
     job_details,
     jobs,
     ledger,
+    metrics,
     planning,
     resources,
     search,
@@ -49,7 +50,7 @@ from ketline.service.facade import Runtime
 NOUNS = (
     jobs, submissions, backends, instances, sessions, workloads, iam, search, catalog, resources, tags,
     versions, health, job_details, error_codes, ledger, analytics,
-    administration, planning, windows,
+    administration, planning, windows, metrics,
 )  # fmt: skip
 """The files with endpoints; the first are asked most."""
 

@@ -203,13 +203,16 @@ class LiveRuntime(JobDoor, WorkloadDoor, LedgerDoor, GovernanceDoor, WindowsDoor
     # administration
 
     async def health(self) -> dict[str, Any]:
-        """Whether the runtime can do its work, and the state of its parts."""
+        """Whether the runtime can do its work, and the state of its parts; nothing of anybody's jobs."""
         house = self._house
         return {
             "status": "ok",
             "workers": house.pool.facts,
             "qpus": {
-                name: {**facts, "status": house.backends[name].mode.value}
+                name: {
+                    **{key: facts[key] for key in ("ready", "message", "starts")},
+                    "status": house.backends[name].mode.value,
+                }
                 for name, facts in house.work.machines.facts.items()
             },
             "jobs": {"unfinished": len(house.engine.scheduler.jobs)},
@@ -263,7 +266,9 @@ async def start(
         engine.performer = work
         work.machines.start()
         pool.start()
-        windows = recovery.restore(store, engine, backends, known_instances, seen_at)
+        windows = recovery.restore(
+            store, engine, backends, known_instances, work.machines.calibrations, seen_at
+        )
         _keep_first_properties(store, work, backends)
         house = House(
             settings=settings,
