@@ -168,7 +168,7 @@ class InstanceSettings(Section):
 class QpuSettings(Section):
     """``[[qpus]]``: a QPU of the centre."""
 
-    name: str = Field(pattern=r"^[a-z0-9]+_[a-z0-9_]+$")
+    name: str = Field(pattern=r"^[a-z0-9]+_[a-z0-9_]+$", max_length=80)
     """Name of the backend, ``<site>_<device>``."""
     driver: str = "emulator"
     """Driver: an entry point of the group ``ketline.qpus``."""

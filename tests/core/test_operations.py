@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from virtual_centre import a_centre
 
@@ -81,6 +83,15 @@ def test_calibrations_keep_their_cadence_and_are_billed_to_nobody() -> None:
     c.until(350)
     assert c.calibrated == [("q", 100, 105), ("q", 205, 210), ("q", 310, 315)]
     assert c.bills == []
+
+
+def test_a_cadence_goes_on_from_the_last_calibration() -> None:
+    c = a_centre(calibration_interval_seconds=100.0)
+    c.send(events.QpuRegistered(replace(c.scheduler.qpus["q"], calibrated_at=-70.0)))
+    c.until(31)
+    c.send(events.QpuRegistered(replace(c.scheduler.qpus["q"], calibrated_at=-70.0)))
+    c.until(150)
+    assert c.calibrated == [("q", 30, 35), ("q", 135, 140)]
 
 
 def test_a_calibration_waits_for_the_job_on_the_qpu_and_goes_before_the_next() -> None:

@@ -14,6 +14,7 @@ from centre_lab import Centre, play
 
 from ketline.config import QpuSettings
 from ketline.core.model import JobStatus
+from ketline.core.timers import TimerKind
 from ketline.service import backends
 
 RESTLESS = QpuSettings(
@@ -79,3 +80,44 @@ def test_a_calibrated_device_is_published_kept_and_there_after_a_restart(tmp_pat
 
     play(tmp_path, scenario, quiet)
     play(tmp_path, look, quiet)
+
+
+def test_a_calibration_that_was_interrupted_is_done_again_and_the_cadence_survives(tmp_path: Path) -> None:
+    long = QpuSettings(
+        name="ket_manila", device="manila", calibration_interval_seconds=3_600, calibration_seconds=30
+    )
+    short = long.model_copy(update={"calibration_seconds": 0.05})
+
+    def facts(c: Centre) -> dict[str, object]:
+        return c.runtime._house.work.machines.facts["ket_manila"]
+
+    async def interrupt(c: Centre) -> None:
+        assert "last_calibration" not in facts(c)
+        await c.runtime.calibrate(c.me, "ket_manila")
+        await c.runtime._house.engine.durable()
+        assert c.runtime._house.work.machines.calibrations.began.keys() == {"ket_manila"}
+        assert "calibrating_since" in facts(c)
+
+    ended: list[object] = []
+
+    async def again(c: Centre) -> None:
+        await events(c, "CalibrationEnded", 1)
+        ended.append(facts(c)["last_calibration"])
+        assert len(c.rows("SELECT 1 FROM events WHERE kind = 'CalibrationRequested'")) == 2
+
+    async def goes_on(c: Centre) -> None:
+        assert facts(c)["last_calibration"] == ended[0]
+        deadlines = c.runtime._house.engine.scheduler._c.timers.deadlines
+        (due,) = (at for (kind, _), at in deadlines.items() if kind is TimerKind.CALIBRATION)
+        expected = datetime.fromisoformat(str(ended[0])).timestamp() + 3_600
+        assert abs(due - expected) < 1e-5
+        assert not c.runtime._house.engine.scheduler.calibrating("ket_manila")
+
+    async def overdue(c: Centre) -> None:
+        await events(c, "CalibrationEnded", 2)
+        assert (await c.end(await c.submit())).status is JobStatus.COMPLETED
+
+    play(tmp_path, interrupt, long)
+    play(tmp_path, again, short)
+    play(tmp_path, goes_on, short)
+    play(tmp_path, overdue, short.model_copy(update={"calibration_interval_seconds": 0.01}))

@@ -97,7 +97,8 @@ class QpuSpec:
     ``lanes`` is the degree of classical parallelism (``modes.md`` 2.1). A QPU that isn't ``serial`` is a
     simulator without a queue: every job starts at once. ``job_overhead_seconds`` is billed on top of the
     locked time where 6.1 says so. ``calibration_seconds`` is the expected length of a calibration and
-    ``calibration_interval_seconds`` the cadence (None: never by itself).
+    ``calibration_interval_seconds`` the cadence (None: never by itself), which goes on from
+    ``calibrated_at`` where that is given.
     """
 
     qpu_id: str
@@ -108,6 +109,7 @@ class QpuSpec:
     job_overhead_seconds: float = 0.0
     calibration_interval_seconds: float | None = None
     calibration_seconds: float = 0.0
+    calibrated_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

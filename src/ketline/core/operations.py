@@ -38,7 +38,13 @@ def register_qpu(c: Centre, spec: QpuSpec, now: float) -> None:
     _replace(c, qpu, spec)
     if spec.calibration_interval_seconds is None or not spec.serial:
         c.timers.clear(TimerKind.CALIBRATION, spec.qpu_id)
-    elif (TimerKind.CALIBRATION, spec.qpu_id) not in c.timers.deadlines and not qpu.calibrating:
+    elif qpu.calibrating or qpu.calibration_due:
+        return
+    elif spec.calibrated_at is not None:
+        c.timers.set(
+            TimerKind.CALIBRATION, spec.qpu_id, spec.calibrated_at + spec.calibration_interval_seconds
+        )
+    elif (TimerKind.CALIBRATION, spec.qpu_id) not in c.timers.deadlines:
         c.timers.set(TimerKind.CALIBRATION, spec.qpu_id, now + spec.calibration_interval_seconds)
 
 

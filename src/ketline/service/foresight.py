@@ -144,12 +144,7 @@ class Foresight:
         stale = known is None or now - known.taken_at > SNAPSHOT_SECONDS
         if known is None or stale or (job_id is not None and job_id not in known.scheduler.jobs):
             scheduler = engine.scheduler
-            # when a calibration began isn't written down: half of it is left on average
-            calibrating = {
-                qpu_id: now - spec.calibration_seconds / 2
-                for qpu_id, spec in scheduler.qpus.items()
-                if scheduler.calibrating(qpu_id)
-            }
+            calibrating = dict(self._house.work.machines.calibrations.began)
             with uncollected():
                 copied = scheduler.copy()
             known = self._snapshot = Snapshot(copied, Present(calibrating), now)

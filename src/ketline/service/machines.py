@@ -22,6 +22,7 @@ from ketline.core.events import (
 )
 from ketline.core.model import Failure, QpuMode
 from ketline.service.backends import Backend, measured_at, mock_name
+from ketline.service.calibrations import Calibrations
 from ketline.service.engine import Engine
 from ketline.service.qpu_host import QpuHost
 from ketline.store import tables
@@ -43,6 +44,7 @@ class Machines:
         self._engine = engine
         self._backends = backends
         self._hosts: dict[str, QpuHost] = {}
+        self.calibrations = Calibrations(engine)
         self._unfit: dict[str, tuple[QpuMode, str]] = {}
         self._publishing: set[asyncio.Task[None]] = set()
 
@@ -59,8 +61,8 @@ class Machines:
 
     @property
     def facts(self) -> dict[str, dict[str, Any]]:
-        """The state of each QPU's process."""
-        return {name: host.facts for name, host in self._hosts.items()}
+        """The state of each QPU's process, and its calibrations."""
+        return {name: host.facts | self.calibrations.facts(name) for name, host in self._hosts.items()}
 
     def run(self, qpu_id: str, job_id: str, unit: Path, outcome: Path) -> None:
         """Run a unit on a QPU."""
@@ -72,6 +74,7 @@ class Machines:
 
     def calibrate(self, qpu_id: str) -> None:
         """Calibrate a QPU."""
+        self.calibrations.begin(qpu_id)
         path = self._backends[qpu_id].device_path
         self._hosts[qpu_id].calibrate(path.with_name(path.name + ".calibrated"))
 
@@ -132,6 +135,7 @@ class Machines:
             task.add_done_callback(self._publishing.discard)
         else:
             _log.warning("calibration of %s failed: %s", qpu_id, message)
+            self.calibrations.end(qpu_id)
             self._engine.feed(CalibrationEnded(qpu_id, ok=False))
 
     async def _publish(self, qpu_id: str) -> None:
@@ -148,6 +152,7 @@ class Machines:
                 None if device.properties is None else {**device.properties, "backend_name": twin.name}
             )
             twin.properties = orjson.dumps(properties)
+        self.calibrations.end(qpu_id)
         self._engine.feed(CalibrationEnded(qpu_id, ok=True))
 
     def keep_properties(self, backend: Backend) -> None:

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
-from ketline.core.events import InstanceRegistered, QpuRegistered, WindowAnnounced
+import logging
+from dataclasses import replace
+
+from ketline.core.events import CalibrationRequested, InstanceRegistered, QpuRegistered, WindowAnnounced
 from ketline.core.model import QpuMode, QpuWindow
 from ketline.service import records
 from ketline.service.backends import Backend
+from ketline.service.calibrations import Calibrations
 from ketline.service.engine import Engine
 from ketline.service.instances import Instance, Instances
 from ketline.service.windows_door import window_of
 from ketline.store import queries
 from ketline.store.store import Store
 
+_log = logging.getLogger(__name__)
+
 
 def restore(
-    store: Store, engine: Engine, backends: dict[str, Backend], instances: Instances, seen_at: float
+    store: Store,
+    engine: Engine,
+    backends: dict[str, Backend],
+    instances: Instances,
+    calibrations: Calibrations,
+    seen_at: float,
 ) -> dict[str, QpuWindow]:
     """Tell the core all it needs to go on, and begin what there is to do. Returns the QPUs' windows.
 
@@ -57,4 +68,23 @@ def restore(
         engine.known_workloads.add(workload.workload_id)
         engine.board.pin_workload(records.workload_view(workload))
     engine.perform(engine.scheduler.restore(jobs, workloads, usage, now, seen_at or None), now)
+    _restore_calibrations(store, engine, backends, calibrations)
     return windows
+
+
+def _restore_calibrations(
+    store: Store, engine: Engine, backends: dict[str, Backend], calibrations: Calibrations
+) -> None:
+    """Cadences go on from the last calibration; one that was interrupted is due again.
+
+    Done last: a calibration that is due may begin at once, but not before the core knows what the QPU is
+    busy with.
+    """
+    serial = {backend.name: backend for backend in backends.values() if backend.serial}
+    interrupted = calibrations.restore(store, serial)
+    for qpu_id, backend in serial.items():
+        if qpu_id in interrupted:
+            _log.warning("the calibration of %s was interrupted: it is done again", qpu_id)
+            engine.feed(CalibrationRequested(qpu_id))
+        elif qpu_id in calibrations.ended:
+            engine.introduce(QpuRegistered(replace(backend.spec, calibrated_at=calibrations.ended[qpu_id])))
