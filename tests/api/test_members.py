@@ -93,3 +93,11 @@ def test_brackets_without_end_are_refused():
     for body in (b'{"params":' + b"[" * 300_000, b'{"params":' + b"[" * 300_000 + b"]" * 299_999 + b"}"):
         with pytest.raises(MalformedJson):
             member_span(body, b"params")
+
+
+@pytest.mark.parametrize("depth", [1, 11, 12, 13, 40, 700])
+def test_how_deep_a_small_value_is_nested_does_not_matter(depth):
+    value = b'[{"]":' * depth + b'"}{"' + b"}]" * depth
+    body = b'{"params": ' + value + b', "tags": []}'
+    start, end = members.member_span(body, b"params")
+    assert body[start:end] == value

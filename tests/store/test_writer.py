@@ -143,3 +143,17 @@ def test_closing_writes_what_waits(tmp_path: Path) -> None:
     again = Store(url, lambda _: None)
     assert again.read_now(queries.count_jobs, queries.JobQuery("here")) == 50
     again.close()
+
+
+def test_rows_that_go_to_the_driver_as_they_are_hold_only_what_every_driver_takes() -> None:
+    plain = (sa.Text, sa.String, sa.Integer, sa.BigInteger, sa.Double, sa.Boolean)
+    for table in (
+        tables.jobs,
+        tables.workloads,
+        tables.job_tags,
+        tables.events,
+        tables.usage,
+        tables.job_counts,
+    ):
+        for column in table.columns:
+            assert isinstance(column.type, plain), f"{table.name}.{column.name}"

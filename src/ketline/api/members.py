@@ -19,6 +19,20 @@ _WINDOW = 65_536
 """Bytes searched at a time, so that other threads get their turn in between."""
 _NESTING = 512
 """Depth up to which the brackets of a window are weighed together."""
+_SHALLOW = 12
+"""Depth up to which one search finds the end of a small value."""
+
+
+def _nested(depth: int) -> re.Pattern[bytes]:
+    """What opens with a bracket, up to the bracket that closes it; each byte is looked at once."""
+    flat = rb'[^"{}\[\]]++|"(?:[^"\\]++|\\.)*+"'
+    pattern = rb"[{\[](?:" + flat + rb")*+[}\]]"
+    for _ in range(depth - 1):
+        pattern = rb"[{\[](?:" + flat + rb"|" + pattern + rb")*+[}\]]"
+    return re.compile(pattern, re.DOTALL)
+
+
+_SMALL_VALUE = _nested(_SHALLOW)
 
 
 class MalformedJson(ValueError):
@@ -98,11 +112,14 @@ def _after_value(body: bytes | bytearray, start: int) -> int:
 
 
 def _after_nested(body: bytes | bytearray, start: int) -> int:
-    """The byte after the bracket that closes the one at ``start``, a window at a time.
+    """The byte after the bracket that closes the one at ``start``.
 
-    Windows that the value can't end in are only weighed: how many brackets they close of those open before,
-    and how many they leave open.
+    One search finds it in a small body. A large one is read a window at a time, and windows that the value
+    can't end in are only weighed: how many brackets they close of those open before, and how many they leave
+    open.
     """
+    if len(body) - start <= _WINDOW and (small := _SMALL_VALUE.match(body, start)):
+        return small.end()
     depth = 0
     at = start
     while at < len(body):

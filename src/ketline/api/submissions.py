@@ -12,7 +12,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ketline.api.asked import invalid
-from ketline.api.bodies import check_keys, flag_field, parse_json, read_body, seconds_field, text_field
+from ketline.api.bodies import (
+    check_keys,
+    flag_field,
+    hung_up,
+    parse_json,
+    read_body,
+    seconds_field,
+    text_field,
+)
 from ketline.api.jobs import checked_tags
 from ketline.api.members import MalformedJson, member_span
 from ketline.api.operations import Call, Operation
@@ -52,7 +60,7 @@ async def post_job(call: Call) -> Response:
     job = await unanswered.find(call, request)
     if job is None:
         job = await call.runtime.submit_job(call.who, request)
-        if await call.request.is_disconnected():
+        if hung_up(call.request.receive):
             await unanswered.remember(call.who, request, job)
     answer: dict[str, Any] = {"id": job.job_id, "backend": job.backend}
     if job.workload_id is not None:

@@ -1,13 +1,13 @@
 """Feeds the core with what happens, hands out what there is to do, and writes both down.
 
 What the core decides is begun at once; what the outside can see of it waits for the disk. Everything that
-happens in one turn of the event loop goes to the writer together.
+happens in one turn of the event loop, or while the writer is busy, goes to the writer together.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -79,8 +79,7 @@ class Engine:
         self._changes = Changes()
         self._after: dict[object, Callable[[], None]] = {}
         self._waiters: list[asyncio.Future[None]] = []
-        self._flushing = False
-        self._committed: deque[tuple[dict[object, Callable[[], None]], list[asyncio.Future[None]]]] = deque()
+        self._due = self._flushing = self._writing = False
         self._timer: asyncio.TimerHandle | None = None
         self._handlers: dict[type[Action], Callable[[Any, float], None]] = {
             do.Prepare: self._prepare,
@@ -169,12 +168,14 @@ class Engine:
         await waiter
 
     def _flush_soon(self) -> None:
-        if not self._flushing:
+        self._due = True
+        if not self._flushing and not self._writing:
             self._flushing = True
             self._loop.call_soon(self._flush)
 
     def _flush(self) -> None:
-        self._flushing = False
+        self._due = self._flushing = False
+        self._writing = True
         changes, self._changes = self._changes, Changes()
         after, self._after = self._after, {}
         waiters, self._waiters = self._waiters, []
@@ -182,20 +183,19 @@ class Engine:
         def done(error: BaseException | None) -> None:
             # In the writer's thread. After an error nothing may be shown any more: the process is ending.
             if error is None:
-                self._committed.append((after, waiters))
-                # Always: whether another group is still waiting to be shown can't be asked without a race.
-                self._loop.call_soon_threadsafe(self._show)
+                self._loop.call_soon_threadsafe(self._written, after, waiters)
 
         self._writer.write_then(changes, done)
 
-    def _show(self) -> None:
-        while self._committed:
-            after, waiters = self._committed.popleft()
-            for call in after.values():
-                call()
-            for waiter in waiters:
-                if not waiter.done():
-                    waiter.set_result(None)
+    def _written(self, after: dict[object, Callable[[], None]], waiters: list[asyncio.Future[None]]) -> None:
+        self._writing = False
+        if self._due:
+            self._flush()
+        for call in after.values():
+            call()
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
 
     def _show_job(self, job: Job, record: JobRecord) -> None:
         record.revision += 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import shutil
 from collections.abc import Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -268,8 +269,8 @@ class Work:
     async def _tidy(self, job: Job, record: JobRecord) -> None:
         folder = self._folder(job, record)
         loop = asyncio.get_running_loop()
-        log = folder / tasks.LOG
-        if record.attempt:
+        if record.attempt and not await loop.run_in_executor(self._sweeper, _swept, str(folder), tasks.LOG):
+            log = folder / tasks.LOG
             if await loop.run_in_executor(self._sweeper, log.exists):
                 await self._files.adopt(FileKind.LOG, job.job_id, log)
             await self._sweep(folder)
@@ -279,6 +280,20 @@ class Work:
     async def _sweep(self, folder: Path) -> None:
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(self._sweeper, lambda: shutil.rmtree(folder, ignore_errors=True))
+
+
+def _swept(folder: str, kept: str) -> bool:
+    """Delete a folder of files, unless it holds one called ``kept`` or anything but files."""
+    try:
+        names = os.listdir(folder)  # noqa: PTH208 - done for every job, and paths are slow to make
+        if kept in names:
+            return False
+        for name in names:
+            os.unlink(f"{folder}/{name}")  # noqa: PTH108
+        os.rmdir(folder)  # noqa: PTH106
+    except OSError:
+        return False
+    return True
 
 
 async def _outcome(job: Job, doing: str, work: Coroutine[Any, Any, Event]) -> Event:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
 
 from ketline.store import tables as t
+from ketline.store.bulk import Bulk
 
 Row = Mapping[str, Any]
 CountKey = tuple[str, str, str, str, bool, str]
@@ -16,20 +17,34 @@ CountKey = tuple[str, str, str, str, bool, str]
 
 _COUNT_COLUMNS = ("instance_id", "user_id", "backend", "program", "outside", "status")
 
-_UPDATE_JOB = (
-    sa.update(t.jobs)
-    .where(t.jobs.c.job_id == sa.bindparam("b_job_id"))
-    .values({name: sa.bindparam(f"b_{name}") for name in t.JOB_LIFE})
+
+def _insert(table: sa.Table) -> Bulk:
+    """All columns but the number that the database gives."""
+    columns = [c.name for c in table.columns if not (c.primary_key and c.name == "number")]
+    return Bulk(sa.insert(table).inline(), columns)
+
+
+def _update(table: sa.Table, key: str, columns: Sequence[str]) -> Bulk:
+    return Bulk(sa.update(table).where(table.c[key] == sa.bindparam(key)), columns)
+
+
+_NEW_WORKLOADS = _insert(t.workloads)
+_NEW_JOBS = _insert(t.jobs)
+_NEW_TAGS = _insert(t.job_tags)
+_JOB_LIVES = _update(t.jobs, "job_id", t.JOB_LIFE)
+_WORKLOAD_LIVES = _update(
+    t.workloads, "workload_id", [c.name for c in t.workloads.columns if c.name != "workload_id"]
 )
-_WORKLOAD_LIFE = tuple(c.name for c in t.workloads.columns if c.name != "workload_id")
-_UPDATE_WORKLOAD = (
-    sa.update(t.workloads)
-    .where(t.workloads.c.workload_id == sa.bindparam("b_workload_id"))
-    .values({name: sa.bindparam(f"b_{name}") for name in _WORKLOAD_LIFE})
-)
-_COUNT_HERE = sa.and_(*(t.job_counts.c[name] == sa.bindparam(f"b_{name}") for name in _COUNT_COLUMNS))
-_ADD_COUNT = (
-    sa.update(t.job_counts).where(_COUNT_HERE).values(jobs=t.job_counts.c.jobs + sa.bindparam("b_jobs"))
+_EVENTS = _insert(t.events)
+_USAGE = _insert(t.usage)
+_COUNTS = Bulk(
+    sa.text(
+        "INSERT INTO job_counts (instance_id, user_id, backend, program, outside, status, jobs) "
+        "VALUES (:instance_id, :user_id, :backend, :program, :outside, :status, :jobs) "
+        "ON CONFLICT (instance_id, user_id, backend, program, outside, status) "
+        "DO UPDATE SET jobs = job_counts.jobs + excluded.jobs"
+    ),
+    (*_COUNT_COLUMNS, "jobs"),
 )
 
 
@@ -107,43 +122,26 @@ class Changes:
 
     def apply(self, connection: sa.Connection) -> None:
         """Send all of it to the database, inside the transaction that is open."""
-        if self.new_workloads:
-            connection.execute(sa.insert(t.workloads), list(self.new_workloads.values()))
-        if self.new_jobs:
-            connection.execute(sa.insert(t.jobs), list(self.new_jobs.values()))
-        if self.new_tags:
-            connection.execute(sa.insert(t.job_tags), self.new_tags)
-        if self.job_lives:
-            connection.execute(
-                _UPDATE_JOB,
-                [
-                    {"b_job_id": job_id, **{f"b_{name}": value for name, value in life.items()}}
-                    for job_id, life in self.job_lives.items()
-                ],
-            )
-        if self.workload_lives:
-            connection.execute(
-                _UPDATE_WORKLOAD,
-                [{f"b_{name}": value for name, value in row.items()} for row in self.workload_lives.values()],
-            )
-        if self.events:
-            connection.execute(sa.insert(t.events), self.events)
-        if self.usage:
-            connection.execute(sa.insert(t.usage), self.usage)
-        for statement in self.calls:
-            connection.execute(statement)
+        for statement, rows in (
+            (_NEW_WORKLOADS, list(self.new_workloads.values())),
+            (_NEW_JOBS, list(self.new_jobs.values())),
+            (_NEW_TAGS, self.new_tags),
+            (_JOB_LIVES, [{**life, "job_id": job_id} for job_id, life in self.job_lives.items()]),
+            (_WORKLOAD_LIVES, list(self.workload_lives.values())),
+            (_EVENTS, self.events),
+            (_USAGE, self.usage),
+        ):
+            if rows:
+                statement.run(connection, rows)
+        for call in self.calls:
+            connection.execute(call)
         if self.dropped_jobs:
             connection.execute(sa.delete(t.jobs).where(t.jobs.c.job_id.in_(self.dropped_jobs)))
             connection.execute(sa.delete(t.job_tags).where(t.job_tags.c.job_id.in_(self.dropped_jobs)))
-        self._count(connection)
-
-    def _count(self, connection: sa.Connection) -> None:
-        for key, change in self.counts.items():
-            if change == 0:
-                continue
-            values = dict(zip(_COUNT_COLUMNS, key, strict=True))
-            found = connection.execute(
-                _ADD_COUNT, {f"b_{name}": v for name, v in values.items()} | {"b_jobs": change}
-            )
-            if found.rowcount == 0:
-                connection.execute(sa.insert(t.job_counts), {**values, "jobs": change})
+        counts = [
+            dict(zip(_COUNT_COLUMNS, key, strict=True), jobs=change)
+            for key, change in self.counts.items()
+            if change
+        ]
+        if counts:
+            _COUNTS.run(connection, counts)

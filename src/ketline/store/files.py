@@ -13,6 +13,7 @@ import os
 import queue
 import shutil
 import threading
+from collections import deque
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from enum import StrEnum
@@ -206,6 +207,8 @@ class Files:
         self._local = Path(self._root) if protocol in {"file", "local"} else None
         self._threads = ThreadPoolExecutor(4, thread_name_prefix="ketline-files")
         self._small: _FolderWriter | None = None
+        self._done: deque[tuple[asyncio.Future[None], BaseException | None]] = deque()
+        self._telling = False
         if self._local is not None:
             self._local.mkdir(parents=True, exist_ok=True)
             # Large ones have a thread of their own, so that small ones needn't wait for them.
@@ -260,19 +263,27 @@ class Files:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[None] = loop.create_future()
 
-        def answer(error: BaseException | None) -> None:
+        def done(error: BaseException | None) -> None:
+            # In the writer's thread. Waking the loop costs more than what it is told, so once does for all
+            # that have come together until it listens; `_tell` says so before it looks.
+            self._done.append((future, error))
+            if not self._telling:
+                self._telling = True
+                loop.call_soon_threadsafe(self._tell)
+
+        (self._large if size > _LARGE_BYTES else self._small).write(name, content, done)
+        await future
+
+    def _tell(self) -> None:
+        self._telling = False
+        while self._done:
+            future, error = self._done.popleft()
             if future.cancelled():
-                return
+                continue
             if error is None:
                 future.set_result(None)
             else:
                 future.set_exception(error)
-
-        def done(error: BaseException | None) -> None:
-            loop.call_soon_threadsafe(answer, error)
-
-        (self._large if size > _LARGE_BYTES else self._small).write(name, content, done)
-        await future
 
     async def fetch(self, kind: FileKind, identity: str, target: Path) -> None:
         """Copy a file to this machine."""
