@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 import time
 
 import numpy as np
@@ -12,8 +14,9 @@ from ketline.core.model import InstanceSpec, Job, JobStatus, Mode, QpuMode, QpuS
 from ketline.core.scheduler import Scheduler
 from ketline.planning.backtest import backtest
 from ketline.planning.centre import Centre
+from ketline.planning.correction import Record
 from ketline.planning.durations import DurationModel
-from ketline.planning.forecast import Forecaster, Record
+from ketline.planning.forecast import Forecaster
 from ketline.planning.history import History, closed_loop
 from ketline.planning.replica import Present
 from ketline.planning.simulate import simulate
@@ -288,3 +291,51 @@ def test_the_reason_alone_is_that_of_the_explanation() -> None:
     for job_id in scheduler.jobs:
         assert scheduler.reason(job_id) == scheduler.explain(job_id).reason
     assert {scheduler.reason(job_id).why for job_id in scheduler.jobs} == {"working", "lanes_busy"}
+
+
+# ---------------------------------------------------------------- what is learned from
+
+
+def test_jobs_before_the_wanted_one_are_forecast_on_the_way() -> None:
+    scheduler = queue(40)
+    forecaster = Forecaster(known_durations(), History())
+    alone = forecaster.forecast(scheduler, ["j39"], 0.0)
+    found = forecaster.forecast(scheduler, ["j39"], 0.0, bystanders=4)
+    assert list(alone) == ["j39"]
+    assert alone["j39"] == found["j39"]
+    others = sorted(int(job_id[1:]) for job_id in found if job_id != "j39")
+    assert len(others) in (3, 4)
+    assert others[-1] - others[0] >= 15  # from all of the queue
+    for number in others:
+        on_qpu = found[f"j{number}"].on_qpu
+        assert on_qpu is not None
+        assert on_qpu.low <= 1 + 10 * number <= on_qpu.high
+    assert forecaster.forecast(scheduler, ["j5"], 0.0, bystanders=4).keys() == {
+        "j5"
+    }  # nobody waits before it
+
+
+def test_what_was_learned_can_be_taken_up_and_nonsense_is_refused() -> None:
+    rng = np.random.default_rng(2)
+    forecaster, plain = Forecaster(DurationModel(), History()), Interval(95.0, 100.0, 105.0, 0.9)
+    for record in forecaster.past.values():
+        for _ in range(60):
+            record.add(0.0, plain, 100.0 + float(rng.normal(0, 20)))
+    learned = json.loads(json.dumps(forecaster.learned()))
+    successor = Forecaster(DurationModel(), History())
+    successor.take_up(learned)
+    for name, record in forecaster.past.items():
+        one, other = record.correct(0.0, plain), successor.past[name].correct(0.0, plain)
+        assert other.low == pytest.approx(one.low, abs=0.05)
+        assert other.high == pytest.approx(one.high, abs=0.05)
+        assert other.width > 2 * plain.width
+    for wrong in (
+        None, [], {}, {"running": {}}, learned | {"more": {}},
+        learned | {"running": {"scores": [math.nan], "missed": 0.0}},
+        learned | {"running": {"scores": [1e9], "missed": 0.0}},
+        learned | {"running": {"scores": [0.1] * 401, "missed": 0.0}},
+        learned | {"running": {"scores": [True], "missed": 0.0}},
+        learned | {"running": {"scores": [0.1], "missed": 7}},
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match="record|scores|missed"):
+            Forecaster(DurationModel(), History()).take_up(wrong)

@@ -11,7 +11,7 @@ import numpy as np
 from ketline.core.model import Job, JobStatus, Mode
 from ketline.planning.centre import Centre
 from ketline.planning.durations import DurationModel
-from ketline.planning.forecast import Forecast, Forecaster
+from ketline.planning.forecast import BYSTANDERS, Forecast, Forecaster
 from ketline.planning.history import History
 from ketline.planning.replica import Present
 from ketline.planning.trace import Trace, of_job, of_workload
@@ -88,7 +88,8 @@ def backtest(
     performer = Performer(centre.scheduler(start), {}, start)
     forecaster = Forecaster(DurationModel(), History(), coverage)
     result = Backtest()
-    open_forecasts: dict[str, tuple[Forecast, Forecast]] = {}
+    made: dict[str, Forecast] = {}
+    shown: dict[str, Forecast] = {}
     calibrating: dict[str, float] = {}
     modes = {workload.workload_id: workload.mode for workload in trace.workloads}
 
@@ -103,11 +104,12 @@ def backtest(
             qpu_seconds=job.qpu_seconds if job.status is JobStatus.COMPLETED else None,
             finalize_seconds=row.finalize_seconds if job.status is JobStatus.COMPLETED else None,
         )
-        made = open_forecasts.pop(job.job_id, None)
-        if made is not None:
-            plain, shown = made
-            result.pairs.append((shown, job))
+        plain = made.pop(job.job_id, None)
+        if plain is not None:
             forecaster.learn(plain, job)
+        told = shown.pop(job.job_id, None)
+        if told is not None:
+            result.pairs.append((told, job))
 
     def submitted(job_id: str, number: int) -> None:
         if number < skip or number % every:
@@ -117,16 +119,17 @@ def backtest(
             if since <= performer.now < until:
                 calibrating[qpu_id] = since
         began = time.perf_counter()
-        plain = forecaster.forecast(
+        found = forecaster.forecast(
             performer.scheduler,
             [job_id],
             performer.now,
             present=Present(dict(calibrating)),
             seed=seed + number,
-        )[job_id]
-        shown = forecaster.corrected(plain)
+            bystanders=BYSTANDERS,
+        )
+        shown[job_id] = forecaster.corrected(found[job_id])
         result.seconds.append(time.perf_counter() - began)
-        open_forecasts[job_id] = (plain, shown)
+        made.update((name, plain) for name, plain in found.items() if name not in made)
 
     performer.on_settled.append(settled)
     performer.on_closed.append(lambda workload: forecaster.history.add(Trace([], [of_workload(workload)])))

@@ -2,15 +2,12 @@
 
 A forecast is an interval with a stated coverage. What the replicas can't know (people) is made good by
 conformal correction: the intervals of past forecasts are compared with what came true, and the next ones
-are made as much wider (or narrower) as the stated coverage asks for. Source: Y. Romano, E. Patterson,
-E. Candès, "Conformalized Quantile Regression" (2019).
+are made as much wider (or narrower) as the stated coverage asks for (`ketline.planning.correction`).
 """
 
 from __future__ import annotations
 
-import math
-from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -20,7 +17,8 @@ from numpy.typing import NDArray
 from ketline.core.model import Job, JobStatus
 from ketline.core.scheduler import Scheduler
 from ketline.planning.collecting import uncollected
-from ketline.planning.condense import condense
+from ketline.planning.condense import Condensed, condense
+from ketline.planning.correction import Record
 from ketline.planning.durations import DurationModel, Part
 from ketline.planning.history import History
 from ketline.planning.replica import Kind, Present, Replica
@@ -35,9 +33,9 @@ QUEUE_AT_MOST, NEWCOMERS_AT_MOST = 2_000, 400
 several are played as one."""
 ENOUGH_REPLICAS = 12
 """With fewer, intervals come from central durations and the spread of the work ahead."""
+BYSTANDERS = 4
+"""How many other jobs each forecast is learned from: more would let one evening speak for all."""
 SPREAD_SAMPLES = 400
-ADAPTION = 0.03
-SHORT_SECONDS = 10.0
 HORIZON_SECONDS = 14 * 86_400.0
 
 Floats = NDArray[np.float64]
@@ -81,49 +79,6 @@ class Forecast:
         }
 
 
-@dataclass(slots=True)
-class Record:
-    """How past intervals compare with what came true: the scores of conformal correction.
-
-    ``missed`` is how much more often than stated the truth fell outside lately; it is made good by asking
-    for more than the stated coverage while bursts last (I. Gibbs, E. Candès, "Adaptive Conformal Inference
-    Under Distribution Shift", 2021).
-    """
-
-    scores: deque[float] = field(default_factory=lambda: deque(maxlen=400))
-    missed: float = 0.0
-
-    def add(self, made_at: float, interval: Interval, truth: float) -> None:
-        """Take in an uncorrected interval and the time that came true."""
-        outside = truth not in self.correct(made_at, interval)
-        allowed = 1.0 - interval.coverage
-        self.missed = min(allowed, max(-allowed, self.missed + ADAPTION * (outside - allowed)))
-        early, late = (_scale(made_at, at) for at in (interval.low, interval.high))
-        came = _scale(made_at, truth)
-        self.scores.append(max(early - came, came - late))
-
-    def correct(self, made_at: float, interval: Interval) -> Interval:
-        """The interval, widened or narrowed so that past ones would have had the coverage it states."""
-        count = len(self.scores)
-        if count < 20:
-            return interval
-        level = min(1.0, math.ceil((count + 1) * (interval.coverage + self.missed)) / count)
-        shift = float(np.quantile(np.array(self.scores), level, method="higher"))
-        low = _unscale(made_at, _scale(made_at, interval.low) - shift)
-        high = _unscale(made_at, _scale(made_at, interval.high) + shift)
-        low = min(max(made_at, low), interval.middle)
-        return replace(interval, low=low, high=max(high, interval.middle))
-
-
-def _scale(made_at: float, at: float) -> float:
-    """The scale on which forecasts err alike: the logarithm of the time ahead, linear below ten seconds."""
-    return math.log(SHORT_SECONDS + max(0.0, at - made_at))
-
-
-def _unscale(made_at: float, scaled: float) -> float:
-    return made_at + math.exp(min(scaled, 30.0)) - SHORT_SECONDS
-
-
 class Forecaster:
     """Forecasts for jobs of a live queue, from what is known of durations and users.
 
@@ -142,6 +97,16 @@ class Forecaster:
             if interval is not None and truth is not None and job.status is not JobStatus.CANCELLED:
                 self.past[name].add(forecast.made_at, interval, truth)
 
+    def learned(self) -> dict[str, Any]:
+        """What later corrections come from, for JSON."""
+        return {name: record.as_dict() for name, record in self.past.items()}
+
+    def take_up(self, learned: Any) -> None:
+        """Go on with what an earlier forecaster `learned`; `ValueError` for anything else."""
+        if not isinstance(learned, dict) or set(learned) != set(self.past):
+            raise ValueError(f"there must be records of {', '.join(self.past)}")
+        self.past = {name: Record.from_dict(learned[name]) for name in self.past}
+
     def corrected(self, forecast: Forecast) -> Forecast:
         """The forecast with what was learned from earlier ones."""
         running, finished = (
@@ -158,13 +123,17 @@ class Forecaster:
         *,
         present: Present = Present({}),  # noqa: B008 - frozen
         seed: int = 0,
+        bystanders: int = 0,
     ) -> dict[str, Forecast]:
         """Uncorrected forecasts of unfinished jobs, all from the same replicas.
 
-        ``scheduler`` isn't changed. `KeyError` names a job that it doesn't know.
+        So many ``bystanders`` at most, queued jobs that the replicas play anyway, are forecast besides, for
+        what can be learned from them: those that end in every replica. ``scheduler`` isn't changed.
+        `KeyError` names a job that it doesn't know.
         """
         wanted = {job_id: scheduler.jobs[job_id] for job_id in job_ids}
         crowd = condense(scheduler, wanted, QUEUE_AT_MOST)
+        watched = wanted | _bystanders(scheduler, crowd, wanted, bystanders)
         horizon = min(HORIZON_SECONDS, 3_600.0 + 2.0 * crowd.wait_seconds)
         newcomers = min(NEWCOMERS_AT_MOST, self.history.per_second(now) * horizon)
         replicas = max(1, min(MAX_REPLICAS, int(JOBS_BUDGET / max(crowd.played + newcomers, 1.0))))
@@ -177,14 +146,14 @@ class Forecaster:
                     crowd.scheduler.copy(), present, self.model, self.history, now, rng, horizon,
                     bundles=crowd.bundles, newcomers=NEWCOMERS_AT_MOST, central=few,
                 )  # fmt: skip
-                watch = Watch(replica, wanted)
+                watch = Watch(replica, wanted, watched)
                 replica.run(now + HORIZON_SECONDS)
                 watches.append(watch.done())
         rng = np.random.default_rng(seed)
         spread = {
-            job_id: self._spread(watches, job, rng) if few else _NO_SPREAD for job_id, job in wanted.items()
+            job_id: self._spread(watches, job, rng) if few else _NO_SPREAD for job_id, job in watched.items()
         }
-        return {
+        found = {
             job_id: Forecast(
                 job_id,
                 now,
@@ -193,8 +162,10 @@ class Forecaster:
                 self._interval([w.finished.get(job_id) for w in watches], now, spread[job_id]),
                 replicas,
             )
-            for job_id in wanted
+            for job_id in watched
         }
+        everywhere = set(wanted) | set.intersection(*(set(watch.finished) for watch in watches))
+        return {job_id: forecast for job_id, forecast in found.items() if job_id in everywhere}
 
     def _interval(self, times: list[float | None], now: float, spread: Floats) -> Interval | None:
         """The interval of times that came about in most replicas; None when they didn't."""
@@ -223,6 +194,23 @@ class Forecaster:
         return shift + np.sqrt(variance) * rng.standard_normal(SPREAD_SAMPLES)
 
 
+def _bystanders(
+    scheduler: Scheduler, crowd: Condensed, wanted: Mapping[str, Job], count: int
+) -> dict[str, Job]:
+    """Queued jobs that are before a wanted one, and played by themselves; spread evenly over the queue."""
+    ahead: list[str] = []
+    for qpu_id in {job.qpu_id for job in wanted.values()}:
+        queue = scheduler.queue(qpu_id)
+        until = max((place for place, job_id in enumerate(queue) if job_id in wanted), default=0)
+        ahead += [
+            job_id
+            for job_id in queue[:until]
+            if job_id not in wanted and job_id not in crowd.bundles and job_id in crowd.scheduler.jobs
+        ]
+    step = max(1, -(-len(ahead) // count)) if count else len(ahead) + 1
+    return {job_id: scheduler.jobs[job_id] for job_id in ahead[step - 1 :: step]}
+
+
 @dataclass(slots=True)
 class Watched:
     """What became of the jobs of interest in one replica: times by job id, and what was on the QPU before.
@@ -237,15 +225,14 @@ class Watched:
 
 
 class Watch:
-    """Looks on while a replica plays, and ends it when all jobs of interest have ended."""
+    """Looks on while a replica plays, and ends it when all wanted jobs have ended."""
 
-    def __init__(self, replica: Replica, wanted: dict[str, Job]) -> None:
+    def __init__(self, replica: Replica, wanted: Mapping[str, Job], watched: Mapping[str, Job]) -> None:
         self._performer, self._work = replica.performer, replica.work
         self._jobs = replica.performer.scheduler.jobs
         self._left = set(wanted)
-        self._wanted = frozenset(wanted)
-        self._qpus = {job.qpu_id for job in wanted.values()}
-        self._sums: dict[str, dict[Kind, tuple[float, float]]] = {qpu: {} for qpu in self._qpus}
+        self._watched = frozenset(watched)
+        self._sums: dict[str, dict[Kind, tuple[float, float]]] = {job.qpu_id: {} for job in watched.values()}
         self._found = Watched()
         replica.performer.on_prepare = self._prepare
         replica.performer.on_locked = self._locked
@@ -256,13 +243,13 @@ class Watch:
         return self._found
 
     def _prepare(self, job_id: str) -> None:
-        if job_id in self._wanted:
+        if job_id in self._watched:
             self._found.running.setdefault(job_id, self._performer.now)
             self._found.ahead[job_id] = dict(self._sums[self._jobs[job_id].qpu_id])
 
     def _locked(self, job_id: str, seconds: float) -> None:
         job = self._jobs[job_id]
-        if job_id in self._wanted:
+        if job_id in self._watched:
             self._found.on_qpu.setdefault(job_id, self._performer.now)
         sums = self._sums.get(job.qpu_id)
         if sums is not None:
@@ -271,7 +258,7 @@ class Watch:
                 sums[kind] = before[0] + total, before[1] + squares
 
     def _settled(self, job: Job) -> None:
-        if job.job_id in self._wanted:
+        if job.job_id in self._watched:
             if job.status is JobStatus.COMPLETED:
                 self._found.finished[job.job_id] = self._performer.now
             self._left.discard(job.job_id)

@@ -46,6 +46,11 @@ class ExplainingDoor:
                 self._house.engine.watchers.append(self._foresight_of_house.watch)
         return self._foresight_of_house
 
+    def _put_away_foresight(self) -> None:
+        """The server stops: what forecasts have learned is written down."""
+        if self._foresight_of_house is not None:
+            self._foresight_of_house.put_away()
+
     async def job(self, principal: Principal, job_id: str) -> JobView:
         """One job."""
         raise NotImplementedError

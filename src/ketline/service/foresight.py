@@ -7,6 +7,8 @@ on copies, one question at a time.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import json
 import sys
 from collections import OrderedDict, deque
 from collections.abc import Callable
@@ -21,7 +23,7 @@ from ketline.planning.advise import Plan, plan
 from ketline.planning.collecting import uncollected
 from ketline.planning.durations import DurationModel, Part
 from ketline.planning.estimate import Rates
-from ketline.planning.forecast import Forecast, Forecaster
+from ketline.planning.forecast import BYSTANDERS, Forecast, Forecaster
 from ketline.planning.history import History
 from ketline.planning.replica import Present
 from ketline.planning.situations import live
@@ -30,12 +32,17 @@ from ketline.planning.workload import Workload as Described
 from ketline.service import traces
 from ketline.service.house import House
 from ketline.service.prospects import Expected, Outlook
+from ketline.store import queries, tables
 
 SNAPSHOT_SECONDS = 1.0
 """For how long a snapshot, and the forecasts from it, answer further questions."""
 PAST_SECONDS = 86_400.0
 PAST_JOBS = 5_000
 REMEMBERED = 2_000
+LEARNED = "forecasts.learned"
+"""Under which name the store keeps what corrects forecasts."""
+KEEP_SECONDS = 60.0
+"""It is written down no more often; and when the server stops."""
 UNREAD_NEWS = 20_000
 """What is kept while nobody asks: the latest, as a day's past would hold."""
 SWITCH_SECONDS = 0.0005
@@ -69,6 +76,8 @@ class Foresight:
         self._outlooks: dict[str, Outlook] = {}
         self._made: OrderedDict[str, Forecast] = OrderedDict()
         self._taught = False
+        self._learned_more = False
+        self._kept_at = house.clock.now()
 
     def watch(self, noun: Job | Workload) -> None:
         """Hear of a job that has ended or a workload that changed."""
@@ -92,7 +101,23 @@ class Foresight:
             if known is None:
                 known = await _aside(self._look, snapshot, job_id)
                 self._outlooks[job_id] = known
+                if self._house.clock.now() - self._kept_at >= KEEP_SECONDS:
+                    self._keep()
             return known
+
+    def put_away(self) -> None:
+        """The server stops: write down what was learned, unless a question is being answered just now."""
+        if not self._lock.locked():
+            self._take_in_news()
+            self._keep()
+
+    def _keep(self) -> None:
+        if self._learned_more:
+            self._learned_more, self._kept_at = False, self._house.clock.now()
+            value = json.dumps(self._forecaster.learned()).encode()
+            changes, kept = self._house.engine.changes, tables.settings
+            changes.call(sa.delete(kept).where(kept.c.name == LEARNED))
+            changes.call(sa.insert(kept).values(name=LEARNED, value=value))
 
     async def expected(self, program: str, qpu_id: str, estimate_seconds: float | None) -> Expected:
         """QPU seconds of a job, corrected by what this QPU's jobs of the program really took."""
@@ -156,10 +181,12 @@ class Foresight:
     def _look(self, snapshot: Snapshot, job_id: str) -> Outlook:
         self._take_in_news()
         explanation = snapshot.scheduler.explain(job_id)
-        plain = self._forecaster.forecast(
-            snapshot.scheduler, [job_id], snapshot.taken_at, present=snapshot.present
-        )[job_id]
-        self._made.setdefault(job_id, plain)
+        found = self._forecaster.forecast(
+            snapshot.scheduler, [job_id], snapshot.taken_at, present=snapshot.present, bystanders=BYSTANDERS
+        )
+        plain = found[job_id]
+        for name, forecast in found.items():
+            self._made.setdefault(name, forecast)
         while len(self._made) > REMEMBERED:
             self._made.popitem(last=False)
         return Outlook(explanation, self._forecaster.corrected(plain), snapshot.taken_at)
@@ -180,6 +207,7 @@ class Foresight:
                 made = self._made.pop(item.job_id, None)
                 if made is not None:
                     self._forecaster.learn(made, item)
+                    self._learned_more = True
 
     def _teach(self, row: TraceJob) -> None:
         self._forecaster.history.add(Trace([row]))
@@ -204,13 +232,17 @@ class Foresight:
         heard = {item.job_id for item in self._news if isinstance(item, TraceJob)}
         since = self._house.clock.now() - PAST_SECONDS
 
-        def read(connection: sa.Connection) -> Trace:
-            return traces.read(connection, since, newest=PAST_JOBS)
+        def read(connection: sa.Connection) -> tuple[Trace, bytes | None]:
+            past = traces.read(connection, since, newest=PAST_JOBS)
+            return past, queries.setting(connection, LEARNED)
 
-        past = await self._house.store.read(read)
+        past, learned = await self._house.store.read(read)
         unclosed = self._house.engine.scheduler.workloads
 
         def teach() -> None:
+            # a record that doesn't make sense is of no use; forecasts learn anew, as on a first day
+            with contextlib.suppress(ValueError):
+                self._forecaster.take_up(json.loads(learned or b"null"))
             for row in past.jobs:
                 if row.job_id not in heard:
                     self._teach(row)

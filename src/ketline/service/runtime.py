@@ -77,6 +77,7 @@ class LiveRuntime(JobDoor, WorkloadDoor, LedgerDoor, GovernanceDoor, WindowsDoor
         house = self._house
         for task in self._background:
             task.cancel()
+        self._put_away_foresight()
         house.engine.close()
         await house.work.close()
         await house.pool.close()
