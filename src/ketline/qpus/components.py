@@ -7,17 +7,23 @@ shots are put side by side. Components in which nothing is read are left out.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from qiskit.circuit import ControlFlowOp, Parameter, ParameterExpression
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import reverse_cuthill_mckee
 
 from ketline.qpus.reduce import Reduced, like
 from ketline.qpus.schedule import classical_resources
 
 if TYPE_CHECKING:
     from qiskit.circuit import CircuitInstruction
+
+_MANY_QUBITS = 12
 
 
 @dataclass(slots=True)
@@ -37,12 +43,13 @@ class Component:
 
     def reduced(self, whole: Reduced) -> Reduced:
         """The component as a circuit, with all of the whole one's classical bits."""
-        inside = [whole.circuit.qubits[q] for q in self.qubits]
+        order = arranged(self.qubits, self.instructions, whole)
+        inside = [whole.circuit.qubits[q] for q in order]
         small = like(whole.circuit, inside)
         append = small._append  # noqa: SLF001 - all instructions come from a circuit that is already checked
         for instruction in self.instructions:
             append(instruction)
-        physical = tuple(whole.qubits[q] for q in self.qubits)
+        physical = tuple(whole.qubits[q] for q in order)
         own = set(physical)
         return Reduced(
             small,
@@ -94,6 +101,29 @@ def components(whole: Reduced) -> list[Component]:
             component.resets = component.resets or operation.name == "reset"
             component.static = component.static and measured.isdisjoint(instruction.qubits)
     return [component for component in found.values() if component.reads]
+
+
+def arranged(places: list[int], instructions: Iterable[CircuitInstruction], whole: Reduced) -> list[int]:
+    """Qubits in an order in which those that gates join are near to each other, as matrix products like it.
+
+    Args:
+        places: the qubits, places among the whole circuit's.
+        instructions: what happens to them.
+        whole: the whole circuit.
+    """
+    if len(places) < _MANY_QUBITS:
+        return places
+    index = {whole.circuit.qubits[place]: i for i, place in enumerate(places)}
+    joined = {
+        (index[a], index[b])
+        for instruction in instructions
+        for a, b in itertools.pairwise(instruction.qubits)
+    }  # fmt: skip
+    if not joined:
+        return places
+    rows, columns = np.asarray(sorted(joined)).T
+    graph = csr_array((np.ones(len(rows)), (rows, columns)), shape=(len(places), len(places)))
+    return [places[i] for i in reverse_cuthill_mckee(csr_array(graph + graph.T), symmetric_mode=True)]
 
 
 def plain(instructions: Iterable[CircuitInstruction], turning: frozenset[str]) -> bool:

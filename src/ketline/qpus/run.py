@@ -75,7 +75,8 @@ def pieces(item: int, place: int, part: Part, chunk_sets: int | None) -> Iterato
 
 def _cut(whole: Piece, method: Method) -> Iterator[Piece]:
     """Cut many shots of one circuit."""
-    left = PIECE_SECONDS - min(method.seconds_a_set, PIECE_SECONDS / 2)
+    # What a call starts with is paid in every piece, so it isn't made the greater part of one.
+    left = max(PIECE_SECONDS - method.seconds_a_set, method.seconds_a_set)
     most = max(1, int(left / max(method.seconds_a_shot, 1e-9)))
     done = 0
     while done < whole.shots:
