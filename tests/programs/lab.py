@@ -129,7 +129,9 @@ def _run_item(item: WorkItem, unit: WorkUnit, noise: NoiseModel | None, seed: in
         rng = np.random.default_rng(unit.seed)
         return ItemOutcome(
             bits={
-                name: rng.integers(0, 256, (sets, item.shots, -(-size // 8)), dtype=np.uint8)
+                name: np.packbits(
+                    rng.integers(0, 2, (sets, item.shots, size), dtype=np.uint8), axis=-1, bitorder="little"
+                )[..., ::-1]
                 for name, size in registers.items()
             },
             circuit_duration_seconds=1e-6,

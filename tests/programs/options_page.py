@@ -155,7 +155,7 @@ TABLE: dict[str, tuple[str, tuple[Row, ...]]] = {
             *_SIMULATOR,
             _row(
                 "experimental",
-                "`execution.scheduler_timing` and `execution.stretch_values`; others are refused by name",
+                "`execution.scheduler_timing`, `.stretch_values`, `.allow_approximation`; others are refused",
                 "programs/test_sampler.py::test_what_is_wrong_is_named",
             ),
         ),
@@ -267,7 +267,7 @@ TABLE: dict[str, tuple[str, tuple[Row, ...]]] = {
             ),
             _row(
                 "experimental",
-                "refused by name",
+                "`execution.allow_approximation`; others are refused",
                 "programs/test_estimator.py::test_what_is_wrong_is_named",
             ),
         ),
@@ -293,7 +293,7 @@ TABLE: dict[str, tuple[str, tuple[Row, ...]]] = {
             ),
             _row(
                 "experimental",
-                "`execution.scheduler_timing` and `execution.stretch_values`; others are refused by name",
+                "`execution.scheduler_timing`, `.stretch_values`, `.allow_approximation`; others are refused",
                 "programs/test_executor.py::test_what_is_wrong_is_named",
             ),
         ),

@@ -258,3 +258,31 @@ def test_a_dry_run_has_the_same_shapes() -> None:
     bits = ExecutorResultDecoder.decode(body.decode())[0]["c"]
     assert bits.shape == (2, 30, 2)
     assert 0.2 < bits.mean() < 0.8
+
+
+def test_what_is_in_boxes_runs_where_they_stand() -> None:
+    circuit = QuantumCircuit(QuantumRegister(5), ClassicalRegister(3, "c"))
+    with circuit.box([Twirl()]):
+        circuit.x(0)
+        with circuit.box():
+            circuit.cx(0, 1)
+    circuit.measure(1, 0)
+    with circuit.if_test((circuit.clbits[0], 1)), circuit.box():
+        circuit.x(3)
+    with circuit.box():
+        circuit.measure([0, 3], [1, 2])
+    quantum_program = QuantumProgram(shots=20)
+    quantum_program.append_circuit_item(circuit)
+    result, _ = run(quantum_program)
+    assert result[0]["c"].all()
+
+
+def test_a_box_with_a_duration_is_refused() -> None:
+    circuit = QuantumCircuit(QuantumRegister(5), ClassicalRegister(1, "c"))
+    with circuit.box(duration=1000):
+        circuit.x(0)
+    circuit.measure(0, 0)
+    quantum_program = QuantumProgram(shots=20)
+    quantum_program.append_circuit_item(circuit)
+    with pytest.raises(JobError, match=r"items\[0\].*duration"):
+        run(quantum_program)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import tracemalloc
 from dataclasses import replace
@@ -13,7 +14,7 @@ import pytest
 from qiskit import QuantumCircuit
 from qiskit_ibm_runtime import EstimatorV2, RuntimeEncoder, SamplerV2
 
-from ketline.programs import estimator, sampler
+from ketline.programs import sampler
 from ketline.programs.base import Prepared, ProgramContext, open_params, program
 from ketline.programs.mitigation import estimation
 from ketline.programs.recurring import Memory, Recurring, circuit_bytes
@@ -104,7 +105,8 @@ def test_what_was_kept_for_another_calibration_or_other_options_is_made_anew(twi
     idling.x(2)
     raw = sampler_params({**TWIRLED, **DECOUPLED}, idling)
     first = prepared("sampler", raw, ours).unit.items[0].circuit
-    slower = json.loads(json.dumps(ours.device.properties))
+    slower = copy.deepcopy(ours.device.properties)
+    assert slower is not None
     for gate in slower["gates"]:
         if gate["gate"] == "cx":
             gate["parameters"] = [

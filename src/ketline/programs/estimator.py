@@ -86,7 +86,7 @@ class Estimator:
             results.append(
                 (
                     pub.measurement.shape,
-                    estimates.fields,
+                    _finite(estimates.fields) if context.mock else estimates.fields,
                     {
                         "shots": pub.metadata["shots"],
                         "target_precision": facts["target_precision"],
@@ -139,7 +139,7 @@ class _Job:
         precision = tree.get("precision")
         if precision is not None and not (finite(precision) and precision > 0):
             raise unreadable("precision", f"{precision!r} isn't a number greater than 0.")
-        posted = read_estimator_pubs(tree.get("pubs"), budget, context.memory)
+        posted = read_estimator_pubs(tree.get("pubs"), budget, context.memory, context.device.num_qubits)
         for number, pub in enumerate(posted):
             surveyed(pub.circuit, pub.key, context, f"pubs[{number}]")
         asked = [pub.precision if pub.precision is not None else precision for pub in posted]
@@ -198,6 +198,11 @@ class _Job:
             "client": self.client,
         }
         return Prepared(unit_of(items, self.execution, self.context), states.pack(state))
+
+
+def _finite(fields: dict[str, NDArray[np.float64]]) -> dict[str, NDArray[np.float64]]:
+    """0 where a dry run's random data determine nothing, such as a correction by random readout errors."""
+    return {name: np.where(np.isfinite(values), values, 0.0) for name, values in fields.items()}
 
 
 PubResults = list[tuple[tuple[int, ...], dict[str, NDArray[np.float64]], dict[str, Any]]]

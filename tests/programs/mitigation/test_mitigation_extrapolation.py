@@ -137,3 +137,15 @@ def test_what_cannot_be_folded_is_refused():
         circuit.x(1)
     with pytest.raises(JobError, match="control flow"):
         Folding.choose(3, "gate_folding", np.random.default_rng(1)).fold(circuit)
+
+
+def test_a_data_set_that_is_not_finite_fits_nothing_and_disturbs_no_other():
+    factors, targets = np.array([1.0, 2.0, 3.0, 4.0]), np.array([0.0, 1.0])
+    values = np.array([[0.8, 0.7, 0.6, 0.5], [np.inf, 0.7, np.nan, 0.5], [0.9, 0.8, 0.7, 0.6]])
+    errors = np.full((3, 4), 0.01)
+    names = ["exponential", "double_exponential", "linear", "fallback"]
+    fits = extrapolate(names, factors, values, errors, targets)
+    assert np.isnan(fits.values[:, 1]).all()
+    assert np.isnan(fits.gradients[:, 1]).all()
+    alone = extrapolate(names, factors, values[[0, 2]], errors[[0, 2]], targets)
+    np.testing.assert_allclose(fits.values[:, [0, 2]], alone.values)

@@ -56,7 +56,7 @@ def extrapolate(
     Args:
         extrapolators: Names in `REQUIRED_FACTORS`, with no more parameters than there are factors.
         factors: Noise factors, ``(factors,)``.
-        values: ``(data sets, factors)``.
+        values: ``(data sets, factors)``; a data set with a value that isn't finite gives NaN.
         errors: Their standard errors; zero or infinite ones are replaced by the data set's smallest or
             largest other one, and if there is none all points weigh the same.
         targets: Noise factors to evaluate at, ``(targets,)``.
@@ -66,6 +66,9 @@ def extrapolate(
     """
     factors, targets = np.asarray(factors, float), np.asarray(targets, float)
     sigma = _usable(np.asarray(errors, float))
+    # A correction of readout may have divided by zero; no model fits that.
+    unknown = ~np.isfinite(values).all(axis=1)
+    values = np.where(unknown[:, None], 0.0, values)
     parts = []
     for name in extrapolators:
         if name not in REQUIRED_FACTORS:
@@ -79,7 +82,10 @@ def extrapolate(
         else:
             degree = 1 if name == "linear" else int(name.rpartition("_")[2])
             parts.append(_polynomial(degree, factors, values, sigma, targets))
-    return Fits(np.stack([part[0] for part in parts]), np.stack([part[1] for part in parts]))
+    fits = Fits(np.stack([part[0] for part in parts]), np.stack([part[1] for part in parts]))
+    fits.values[:, unknown] = np.nan
+    fits.gradients[:, unknown] = np.nan
+    return fits
 
 
 def choose(values: Array, errors: Array, letters: Sequence[str]) -> NDArray[np.int64]:

@@ -84,7 +84,7 @@ class Dressed:
         order = {parameter: column for column, parameter in enumerate(self.circuit.parameters)}
         values = np.empty((sets, len(order)))
         values[:, [order[parameter] for parameter in self.original]] = np.tile(points, (randomizations, 1))
-        if self.dressing:
+        if self.dressing or not n_qubits:
             tiled = np.tile(bases, (randomizations, 1))
             flipped = np.zeros((sets, n_qubits), np.bool_)
             if flips:

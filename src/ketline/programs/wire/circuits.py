@@ -8,6 +8,7 @@ import struct
 import warnings
 from typing import TYPE_CHECKING, Any
 
+from ketline.programs.boxes import unboxed
 from ketline.programs.failures import unreadable
 from ketline.programs.recurring import Memory, circuit_bytes, key_of
 from ketline.programs.wire.unpack import Budget
@@ -85,7 +86,9 @@ def read_circuit(value: object, budget: Budget, field: str) -> QuantumCircuit:
 def recurring_circuit(
     value: object, budget: Budget, memory: Memory, field: str
 ) -> tuple[QuantumCircuit, bytes | None]:
-    """Like `read_circuit`, once for each text; and the key by which what is made of it can be kept.
+    """A circuit to be run, once for each text; and the key by which what is made of it can be kept.
+
+    It is read by `read_circuit`, and `unboxed`.
 
     Raises:
         JobError: it can't be read, or it would exceed the budget if it were unpacked again.
@@ -95,7 +98,8 @@ def recurring_circuit(
     before = budget.left
 
     def make() -> tuple[QuantumCircuit, int]:
-        circuit = read_circuit(value, budget, field)
+        boxed = read_circuit(value, budget, field)
+        circuit = guarded(lambda: unboxed(boxed, field), field, "a circuit")
         return circuit, before - budget.left
 
     kind = value.get("__type__") if isinstance(value, dict) else "text"

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from ketline.programs.boxes import unboxed
 from ketline.programs.failures import rejected, unreadable
 from ketline.programs.items import Item
 from ketline.programs.wire.arrays import read_shape, read_tensor, real_array
-from ketline.programs.wire.circuits import load_qasm3, load_qpy
+from ketline.programs.wire.circuits import guarded, load_qasm3, load_qpy
 from ketline.programs.wire.fields import a_list, known_keys, one_of, whole
 from ketline.programs.wire.samplexes import bind_arguments, read_samplex
 from ketline.programs.wire.unpack import Budget
@@ -225,14 +226,15 @@ def circuit_item(
     Raises:
         JobError: the last axis doesn't fit the circuit, or the shapes don't broadcast.
     """
-    count = circuit.num_parameters
+    plain: QuantumCircuit = guarded(lambda: unboxed(circuit, field), field, "a circuit")
+    count = plain.num_parameters
     if arguments.ndim == 0 or arguments.shape[-1] != count:
         raise unreadable(
             f"{field}.circuit_arguments",
             f"the last axis of shape {arguments.shape} isn't the circuit's {count} parameters.",
         )
     values = real_array(arguments, f"{field}.circuit_arguments")
-    return Item(circuit, joined_shape(values.shape[:-1], asked, field), shots, values, chunk_size=chunk_size)
+    return Item(plain, joined_shape(values.shape[:-1], asked, field), shots, values, chunk_size=chunk_size)
 
 
 def joined_shape(own: tuple[int, ...], asked: tuple[int, ...], field: str) -> tuple[int, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -9,12 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ketline.programs.failures import rejected, unreadable
+from ketline.programs.mitigation.circuits import place
 from ketline.programs.wire.arrays import real_array
 from ketline.programs.wire.circuits import guarded, recurring_circuit
 from ketline.programs.wire.fields import a_list
 from ketline.programs.wire.observables import Observables, read_observables
 from ketline.programs.wire.unpack import Budget
 from ketline.programs.wire.values import finite, read_array, read_bindings
+from ketline.units.errors import JobError
 
 if TYPE_CHECKING:
     from qiskit.circuit import QuantumCircuit
@@ -75,8 +78,13 @@ def read_sampler_pubs(value: object, budget: Budget, memory: Memory) -> list[Sam
     return pubs
 
 
-def read_estimator_pubs(value: object, budget: Budget, memory: Memory) -> list[EstimatorPub]:
+def read_estimator_pubs(
+    value: object, budget: Budget, memory: Memory, device_width: int
+) -> list[EstimatorPub]:
     """All PUBs of an estimator job.
+
+    OpenQASM text says nothing of the qubits that it doesn't use: with observables as wide as the device
+    (``device_width`` qubits) it is a circuit of the whole device.
 
     Raises:
         JobError: one of them can't be read; the message says which.
@@ -86,7 +94,9 @@ def read_estimator_pubs(value: object, budget: Budget, memory: Memory) -> list[E
         field = f"pubs[{number}]"
         parts = _parts(pub, 4, field)
         circuit, key = recurring_circuit(parts[0], budget, memory, f"{field} circuit")
-        observables = read_observables(parts[1], circuit.num_qubits, f"{field} observables")
+        observables, width = _observables(parts, circuit.num_qubits, device_width, field)
+        if width > circuit.num_qubits:
+            circuit, key = place(circuit, range(circuit.num_qubits), width), key and key + b"wide"
         values = read_values(parts[2], circuit, budget, f"{field} parameter values")
         precision = parts[3]
         if precision is not None and not (finite(precision) and precision > 0):
@@ -103,6 +113,18 @@ def read_estimator_pubs(value: object, budget: Budget, memory: Memory) -> list[E
             raise rejected(field, f"the shape {shape} is empty.", "Give at least one observable and one set.")
         pubs.append(made)
     return pubs
+
+
+def _observables(parts: list[Any], width: int, device_width: int, field: str) -> tuple[Observables, int]:
+    """The observables of a PUB, and how many qubits they have."""
+    try:
+        return read_observables(parts[1], width, f"{field} observables"), width
+    except JobError:
+        if not isinstance(parts[0], str) or device_width <= width:
+            raise
+        with suppress(JobError):
+            return read_observables(parts[1], device_width, f"{field} observables"), device_width
+        raise
 
 
 def read_values(value: object, circuit: QuantumCircuit, budget: Budget, field: str) -> NDArray[np.float64]:
