@@ -43,7 +43,9 @@ def test_env_prints_lines_for_a_shell_before_the_first_start(ketline: Ketline, t
     assert values["QISKIT_IBM_INSTANCE"].startswith("crn:v1:bluemix:public:quantum-computing:us-east:a/")
     assert values == ketline("env", "--data", folder, "--json").json
     key_files = [
-        path for path in folder.iterdir() if values["QISKIT_IBM_TOKEN"] in path.read_bytes().decode("latin1")
+        path
+        for path in folder.rglob("*")
+        if path.is_file() and values["QISKIT_IBM_TOKEN"] in path.read_bytes().decode("latin1")
     ]
     assert [stat.S_IMODE(path.stat().st_mode) for path in key_files] == [0o600]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from shell import Ketline, Serving, serving
 
-from ketline.cli.data_folder import note_server
+from ketline.cli.data_folder import forget_server, note_server
 from ketline.cli.remote import Remote
 
 
@@ -172,6 +172,26 @@ def test_verbs_on_this_machine_need_no_proxy(ketline: Ketline, data: Path, serve
     assert ketline("audit", "--data", data).code == 0
     told = ketline("env", "--data", data, "--json").json
     assert told["IAM_URL"] == "https://nobody.example"
+
+
+def test_verbs_beside_a_server_know_its_plans(ketline: Ketline, data: Path, tmp_path: Path) -> None:
+    config = tmp_path / "ketline.toml"
+    config.write_text("[plans.course]\nlimit_seconds = 600\n")
+    made = ("instances", "create", "--data", data, "--plan", "course", "--name")
+    assert ketline(*made, "ada", "--config", config).code == 0
+    note_server(data, "http://127.0.0.1:9", "http://127.0.0.1:9", config)
+
+    def limit(*options: object) -> float | None:
+        rows = ketline("instances", "list", "--data", data, "--json", *options).json
+        return next(row["limit_seconds"] for row in rows if row["name"] == "ada")
+
+    assert limit() == 600
+    other = tmp_path / "other.toml"
+    other.write_text("[plans.course]\nlimit_seconds = 900\n")
+    assert limit("--config", other) == 900
+    forget_server(data)
+    refused = ketline(*made, "lin")
+    assert (refused.code, "course" in refused.err) == (1, True)
 
 
 def test_a_server_that_does_not_answer_is_told(ketline: Ketline, data: Path) -> None:

@@ -28,10 +28,11 @@ def backup(
     from ketline.service.data import DataFolder
 
     folder = DataFolder(data.expanduser().resolve())
-    if not folder.database_path.exists() and settings_of(config).store.database_url is None:
+    settings = settings_of(config, data)
+    if not folder.database_path.exists() and settings.store.database_url is None:
         raise Refusal(f"{data}: there is no data of a server.", "Name its folder with --data.")
     try:
-        made = back_up(folder, settings_of(config), target.expanduser().resolve())
+        made = back_up(folder, settings, target.expanduser().resolve())
     except (OSError, sqlite3.Error) as error:
         raise Refusal(f"the copy isn't complete: {error}", f"Remove {target} and try again.") from error
     facts = dataclasses.asdict(made)

@@ -35,7 +35,7 @@ class Centre:
     """
 
     def __init__(self, data: Path, config: Path | None, *, make: bool = False) -> None:
-        self.settings: Settings = settings_of(config)
+        self.settings: Settings = settings_of(config, data)
         self._folder = data.expanduser().resolve()
         url = DataFolder(self._folder).database_url(self.settings)
         if (

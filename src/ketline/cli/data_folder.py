@@ -9,10 +9,16 @@ from pathlib import Path
 FILE = "server.json"
 
 
-def note_server(data: Path, url: str, local: str) -> None:
-    """Write down where the server of this folder is: for clients, and for verbs on this machine."""
+def note_server(data: Path, url: str, local: str, config: Path | None = None) -> None:
+    """Write down where the server of this folder is, for clients and for verbs on this machine.
+
+    The configuration that it was started with is that of its plans: verbs beside it use the same.
+    """
+    noted: dict[str, object] = {"url": url, "local": local, "pid": os.getpid()}
+    if config is not None:
+        noted["config"] = str(config.expanduser().resolve())
     beside = data / f"{FILE}.part"
-    beside.write_text(json.dumps({"url": url, "local": local, "pid": os.getpid()}) + "\n", encoding="utf-8")
+    beside.write_text(json.dumps(noted) + "\n", encoding="utf-8")
     beside.rename(data / FILE)
 
 
@@ -25,20 +31,26 @@ def forget_server(data: Path) -> None:
 
 def server_url(data: Path) -> str | None:
     """The URL under which clients see the server that works in this folder; None when none does."""
-    return _url(data, "url")
+    return _told(data, "url")
 
 
 def local_url(data: Path) -> str | None:
     """Where that server is on this machine: verbs need no proxy, and work when it is down."""
-    return _url(data, "local")
+    return _told(data, "local")
 
 
-def _url(data: Path, which: str) -> str | None:
+def server_config(data: Path) -> Path | None:
+    """What the server of this folder was started with; None when it has no configuration, or isn't up."""
+    told = _told(data, "config")
+    return None if told is None else Path(told)
+
+
+def _told(data: Path, what: str) -> str | None:
     noted = _noted(data)
     if noted is None or not _alive(noted.get("pid")):
         return None
-    url = noted.get(which)
-    return url if isinstance(url, str) else None
+    told = noted.get(what)
+    return told if isinstance(told, str) else None
 
 
 def _noted(data: Path) -> dict[str, object] | None:

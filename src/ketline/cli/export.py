@@ -82,7 +82,7 @@ def read_folder(data: Path, config: Path | None, since: float | None, until: flo
     from ketline.store.schema import StoreError
     from ketline.store.store import Store
 
-    settings, folder = settings_of(config), data.expanduser().resolve()
+    settings, folder = settings_of(config, data), data.expanduser().resolve()
     if settings.store.database_url is None and not (folder / "ketline.db").exists():
         raise Refusal(f"{data}: there is no data of a server.", "Name its folder with --data.")
     without_queue = [q.name for q in settings.qpus if q.simulator]

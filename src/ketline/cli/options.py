@@ -23,7 +23,11 @@ DataOption = Annotated[
 ConfigOption = Annotated[
     Path | None,
     typer.Option(
-        "--config", envvar="KETLINE_CONFIG", metavar="FILE", dir_okay=False, help="Configuration (TOML)."
+        "--config",
+        envvar="KETLINE_CONFIG",
+        metavar="FILE",
+        dir_okay=False,
+        help="Configuration (TOML); unset: that of the server which works in the folder, if one does.",
     ),
 ]
 InstanceOption = Annotated[
@@ -33,10 +37,13 @@ LimitOption = Annotated[int, typer.Option("--limit", min=1, max=10_000, help="Ho
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 
 
-def settings_of(config: Path | None) -> Settings:
-    """The configuration; a wrong one is refused."""
+def settings_of(config: Path | None, data: Path | None = None) -> Settings:
+    """The configuration that was named, or that of the server at work in ``data``; a wrong one is refused."""
+    from ketline.cli.data_folder import server_config
     from ketline.config import ConfigError, load
 
+    if config is None and data is not None:
+        config = server_config(data.expanduser().resolve())
     try:
         return load(config)
     except ConfigError as error:

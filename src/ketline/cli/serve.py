@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from ketline.cli.data_folder import forget_server, note_server
-from ketline.cli.options import DEFAULT_DATA, ConfigOption, DataOption, examples, settings_of
+from ketline.cli.options import DEFAULT_DATA, DataOption, examples, settings_of
 from ketline.cli.output import Refusal
 
 
@@ -22,7 +23,10 @@ def serve(
             min=0, max=65_535, help="Port to listen on, instead of the configuration's; 0 takes any."
         ),
     ] = None,
-    config: ConfigOption = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(envvar="KETLINE_CONFIG", metavar="FILE", dir_okay=False, help="Configuration (TOML)."),
+    ] = None,
 ) -> None:
     """Run the server until it is stopped (Ctrl-C or SIGTERM).
 
@@ -42,7 +46,7 @@ def serve(
     folder = data.expanduser().resolve()
 
     def ready(url: str, local: str) -> None:
-        note_server(folder, url, local)
+        note_server(folder, url, local, config)
         print(f"Ketline is ready at {url}", flush=True)
 
     try:
