@@ -103,12 +103,10 @@ def local_mode(client: type, circuit: QuantumCircuit) -> None:
         SamplerV2(mode=client()).run([circuit], shots=SHOTS).result()
 
 
-def sweep() -> list[Row]:
-    """1,000 points on 5 noisy qubits, and 32 randomisations, against one direct call of Aer."""
-    qpu = Qpu("fez")
-    width, layers = 5, 3
+def layered(device: Device, width: int, layers: int) -> QuantumCircuit:
+    """Layers of gates on pairs with a rotation of its own on every qubit in between, all qubits read."""
     angles = ParameterVector("t", width * layers)
-    circuit = QuantumCircuit(qpu.device.num_qubits, width)
+    circuit = QuantumCircuit(device.num_qubits, width)
     for layer in range(layers):
         for qubit in range(width):
             circuit.sx(qubit)
@@ -117,19 +115,32 @@ def sweep() -> list[Row]:
         for qubit in range(layer % 2, width - 1, 2):
             circuit.cz(qubit, qubit + 1)
     circuit.measure(range(width), range(width))
+    return circuit
+
+
+def sweep() -> list[Row]:
+    """Sweeps and randomisations of noisy qubits, against one direct call of Aer with all points in it."""
+    qpu = Qpu("fez")
     rows = []
-    for points, label in ((1000, "1,000 points, 5 qubits, noise"), (32, "32 randomisations")):
-        values = np.random.default_rng(1).uniform(0, 6, (points, len(angles)))
-        unit = one(circuit, SHOTS, values)
+    for points, width, shots, label in (
+        (1000, 5, SHOTS, "1,000 points, 5 qubits, noise"),
+        (32, 5, SHOTS, "32 randomisations, 5 qubits, noise"),
+        (32, 10, 128, "32 randomisations, 10 qubits, noise"),
+    ):
+        circuit = layered(qpu.device, width, 3)
+        values = np.random.default_rng(1).uniform(0, 6, (points, circuit.num_parameters))
+        unit = one(circuit, shots, values)
         bench = Workbench(qpu.device)
         (ready,) = bench.ready(unit, qpu.settings.memory_bytes, np.random.default_rng(1))
         (part,) = ready.parts
         binds = [{parameter: column.tolist() for parameter, column in part.values.items()}]
         noise = part.source.model(False)
 
-        def direct(binds: object = binds, noise: object = noise, part: object = part) -> None:
+        def direct(
+            binds: object = binds, noise: object = noise, part: object = part, shots: int = shots
+        ) -> None:
             AerSimulator(noise_model=noise).run(
-                part.reduced.circuit, parameter_binds=binds, shots=SHOTS
+                part.reduced.circuit, parameter_binds=binds, shots=shots
             ).result()
 
         theirs = min(timed(direct) for _ in range(3))
@@ -186,6 +197,33 @@ def templates() -> list[Row]:
     return rows
 
 
+def chains() -> list[Row]:
+    """A routed noisy GHZ state over a hundred qubits: exact, and with an approximation; estimates hold."""
+    qpu = Qpu("fez")
+    width = 100
+    circuit = QuantumCircuit(width, width)
+    circuit.h(0)
+    for qubit in range(width - 1):
+        circuit.cx(qubit, qubit + 1)
+    circuit.measure(range(width), range(width))
+    routed = transpile(circuit, target=qpu.device.target, optimization_level=1, seed_transpiler=1)
+    rows = []
+    for shots in (200, 4096):
+        unit = one(routed, shots)
+        admission = Emulator.admit(unit, qpu.device, qpu.settings)
+        began = time.perf_counter()
+        outcome = qpu.run(unit)
+        taken = time.perf_counter() - began
+        kind = "twirled" if outcome.approximations else "exact"
+        rows.append(
+            Row(
+                f"GHZ state of {width} qubits, noise, {shots} shots ({kind}, {admission.methods[0]})",
+                f"{taken:.2f} s, estimated {admission.qpu_seconds:.2f} s", "seconds", taken <= 10,
+            )
+        )  # fmt: skip
+    return rows
+
+
 def growth() -> list[Row]:
     """Time and memory by width: three noisy Clifford layers, every qubit read."""
     rows = []
@@ -212,7 +250,7 @@ def growth() -> list[Row]:
 
 def main() -> list[Row]:
     """Measure the emulated QPU."""
-    return [*bells(), *sweep(), *templates(), *growth()]
+    return [*bells(), *sweep(), *templates(), *chains(), *growth()]
 
 
 if __name__ == "__main__":
