@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import warnings
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,7 +37,21 @@ _ORDER: tuple[Kind, ...] = ("none", "pauli", "clifford", "kraus")
 _PAULI = frozenset({"id", "x", "y", "z", "pauli"})
 _CLIFFORD = _PAULI | {"reset", "h", "s", "sdg", "cx", "cz"}
 _KEPT_MODELS = 64
-_KEPT_ERRORS = 20_000
+_KEPT_ERRORS = 5_000
+
+_K = TypeVar("_K")
+_V = TypeVar("_V")
+
+
+def _kept(cache: OrderedDict[_K, _V], key: _K, most: int, make: Callable[[], _V]) -> _V:
+    """What a cache holds under a key; made if it doesn't, and then the oldest goes if there are too many."""
+    if key in cache:
+        cache.move_to_end(key)
+        return cache[key]
+    made = cache[key] = make()
+    if len(cache) > most:
+        cache.popitem(last=False)
+    return made
 
 
 class DeviceNoise:
@@ -48,24 +62,18 @@ class DeviceNoise:
         self._dt = device.dt_seconds or 1e-9
         self._errors: OrderedDict[tuple[str, tuple[int, ...]], QuantumError | None] = OrderedDict()
         self._readout: dict[int, ReadoutError | None] = {}
-        self._transfers: dict[tuple[str, tuple[int, ...]], NDArray[np.float64] | None] = {}
+        self._transfers: OrderedDict[tuple[str, tuple[int, ...]], NDArray[np.float64] | None] = OrderedDict()
         self._channels: OrderedDict[tuple[str, tuple[int, ...]], QuantumError | None] = OrderedDict()
         self._models: OrderedDict[Any, NoiseModel] = OrderedDict()
 
     def error(self, name: str, qubits: tuple[int, ...]) -> QuantumError | None:
         """What follows an instruction on physical qubits; None when it is perfect."""
-        key = (name, qubits)
-        if key in self._errors:
-            self._errors.move_to_end(key)
-            return self._errors[key]
+        return _kept(self._errors, (name, qubits), _KEPT_ERRORS, lambda: self._error(name, qubits))
+
+    def _error(self, name: str, qubits: tuple[int, ...]) -> QuantumError | None:
         if name.startswith(DELAY):
-            error = self.relaxation(qubits[0], int(name.removeprefix(DELAY)) * self._dt)
-        else:
-            error = self._gate_error(name, qubits)
-        self._errors[key] = error
-        if len(self._errors) > _KEPT_ERRORS:
-            self._errors.popitem(last=False)
-        return error
+            return self.relaxation(qubits[0], int(name.removeprefix(DELAY)) * self._dt)
+        return self._gate_error(name, qubits)
 
     def _gate_error(self, name: str, qubits: tuple[int, ...]) -> QuantumError | None:
         if name not in self._target or name == "measure":
@@ -164,11 +172,14 @@ class DeviceNoise:
                 terms that are drawn from, which is quicker on single trajectories.
         """
         wanted = frozenset(uses)
-        key = (qubits, wanted, channels)
-        kept = self._models.get(key)
-        if kept is not None:
-            self._models.move_to_end(key)
-            return kept
+        return _kept(
+            self._models, (qubits, wanted, channels), _KEPT_MODELS,
+            lambda: self._model(wanted, qubits, channels),
+        )  # fmt: skip
+
+    def _model(
+        self, wanted: frozenset[tuple[str, tuple[int, ...]]], qubits: tuple[int, ...], channels: bool
+    ) -> NoiseModel:
         local = {q: i for i, q in enumerate(qubits)}
         model = NoiseModel()
         for name, where in sorted(wanted):
@@ -180,33 +191,23 @@ class DeviceNoise:
             error = self._channel(name, where) if channels else self.error(name, where)
             if error is not None:
                 model.add_quantum_error(error, name, [local[q] for q in where])
-        self._models[key] = model
-        if len(self._models) > _KEPT_MODELS:
-            self._models.popitem(last=False)
         return model
 
     def _channel(self, name: str, where: tuple[int, ...]) -> QuantumError | None:
-        key = (name, where)
-        if key not in self._channels:
+        def make() -> QuantumError | None:
             figures = self._figures(name, where)
-            found = None
-            if figures is not None:
-                found = QuantumError(Kraus(gate_superop(*figures)))
-            self._channels[key] = found
-            if len(self._channels) > _KEPT_ERRORS:
-                self._channels.popitem(last=False)
-        return self._channels[key]
+            return None if figures is None else QuantumError(Kraus(gate_superop(*figures)))
+
+        return _kept(self._channels, (name, where), _KEPT_ERRORS, make)
 
     def transfer(self, name: str, where: tuple[int, ...]) -> NDArray[np.float64] | None:
         """What follows an instruction, as a matrix on Pauli expectations (`ketline.qpus.transfer`)."""
-        key = (name, where)
-        if key not in self._transfers:
+
+        def make() -> NDArray[np.float64] | None:
             figures = self._figures(name, where)
-            found = None
-            if figures is not None:
-                found = of_superop(np.asarray(gate_superop(*figures).data), len(where))
-            self._transfers[key] = found
-        return self._transfers[key]
+            return None if figures is None else of_superop(gate_superop(*figures).data, len(where))
+
+        return _kept(self._transfers, (name, where), _KEPT_ERRORS, make)
 
     def paulis(self, name: str, where: tuple[int, ...]) -> NDArray[np.float64] | None:
         """Pauli twirl of what follows an instruction on physical qubits (`channels.gate_paulis`)."""

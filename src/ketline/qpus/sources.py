@@ -55,6 +55,7 @@ class GivenNoise:
         self._given = given
         self.kind: Kind = kind
         self._errors: GivenErrors | None = None
+        self._transfers: dict[int, NDArray[np.float64]] = {}
 
     def model(self, channels: bool) -> NoiseModel | None:
         """The noise as it was given."""
@@ -75,7 +76,12 @@ class GivenNoise:
         """A matrix on Pauli expectations after an instruction."""
         errors = self._read()
         error = None if errors is None else errors.error(name, where)
-        return None if error is None else of_superop(np.asarray(channel(error).data), len(where))
+        if error is None:
+            return None
+        # One error stands for many places; the model holds it for as long as this object lives.
+        if id(error) not in self._transfers:
+            self._transfers[id(error)] = of_superop(np.asarray(channel(error).data), error.num_qubits)
+        return self._transfers[id(error)]
 
     def misread(self, qubit: int) -> NDArray[np.float64] | None:
         """Readout probabilities."""
