@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Mapping, Sequence
-from http.client import HTTPResponse
+from collections.abc import Iterator, Mapping, Sequence
+from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 from typing import Any, Literal
 
@@ -29,9 +30,8 @@ class Remote:
         self.url = url
         form = urllib.parse.urlencode({"grant_type": GRANT, "apikey": key}).encode()
         self._headers: dict[str, str] = {}
-        with self._open(urllib.request.Request(f"{url}/identity/token", form)) as answer:  # noqa: S310
-            token = json.load(answer)["access_token"]
-        self._headers["Authorization"] = f"Bearer {token}"
+        told = json.loads(self._read(urllib.request.Request(f"{url}/identity/token", form)))  # noqa: S310
+        self._headers["Authorization"] = f"Bearer {told['access_token']}"
 
     @classmethod
     def of(cls, data: Path) -> Remote:
@@ -59,14 +59,17 @@ class Remote:
         crn: str | None = None,
     ) -> dict[str, Any]:
         """The JSON that the server answers; empty when it answers nothing. ``crn`` names an instance."""
-        with self._open(self._request(method, path, query, body, crn)) as answer:
-            content = answer.read()
+        content = self._read(self._request(method, path, query, body, crn))
         told: dict[str, Any] = json.loads(content) if content else {}
         return told
 
     def save(self, path: str, file: Path, *, query: Query | None = None, crn: str | None = None) -> None:
         """Write what the server answers into a file, piece by piece."""
-        with self._open(self._request("GET", path, query, None, crn)) as answer, file.open("wb") as output:
+        with (
+            self._answering(),
+            self._open(self._request("GET", path, query, None, crn)) as answer,
+            file.open("wb") as output,
+        ):
             while piece := answer.read(1 << 20):
                 output.write(piece)
 
@@ -89,14 +92,25 @@ class Remote:
             headers["Content-Type"] = "application/json"
         return urllib.request.Request(url, content, headers, method=method)  # noqa: S310 - our own server
 
-    def _open(self, request: urllib.request.Request) -> HTTPResponse:
+    def _read(self, request: urllib.request.Request) -> bytes:
+        with self._answering(), self._open(request) as answer:
+            return answer.read()
+
+    @contextlib.contextmanager
+    def _answering(self) -> Iterator[None]:
+        """Refusals, and answers that don't come or break off, as a `Refusal`."""
         try:
-            answer: HTTPResponse = urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS)  # noqa: S310
+            yield
         except urllib.error.HTTPError as error:
             with error:
                 raise _refusal(error.code, error.read()) from error
-        except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
-            raise Refusal(f"{self.url} doesn't answer: {getattr(error, 'reason', error)}") from error
+        except (urllib.error.URLError, TimeoutError, ConnectionError, HTTPException) as error:
+            why = getattr(error, "reason", error)
+            raise Refusal(f"{self.url} doesn't answer: {why or type(error).__name__}") from error
+
+    @staticmethod
+    def _open(request: urllib.request.Request) -> HTTPResponse:
+        answer: HTTPResponse = urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS)  # noqa: S310
         return answer
 
 
