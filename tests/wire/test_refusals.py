@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import socket
 
@@ -183,6 +184,15 @@ def test_413_for_a_body_above_the_limit(http, chunked):
     assert "2000000" in _check(answer, 413, 9112)
     assert http.get("/jobs?limit=1").json()["count"] == before
     _check(http.put("/jobs/x/tags", content=b'{"tags":[' + b'"a",' * 300_000 + b'"a"]}'), 413, 9112)
+
+
+def test_a_compressed_body_is_refused_by_name(http, bell):
+    before = http.get("/jobs?limit=1").json()["count"]
+    answer = http.post(
+        "/jobs", content=gzip.compress(posted(bell).encode()), headers={"Content-Encoding": "gzip"}
+    )
+    assert "Content-Encoding: 'gzip'" in _check(answer, 400, 1215)
+    assert http.get("/jobs?limit=1").json()["count"] == before
 
 
 def test_an_announced_body_above_the_limit_is_refused_unread(server, http):

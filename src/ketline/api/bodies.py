@@ -18,7 +18,13 @@ _LARGE = 262_144
 
 
 async def read_body(request: Request, limit: int) -> bytes | bytearray:
-    """The whole body; PAYLOAD_TOO_LARGE above ``limit`` bytes, announced or (in chunks) not."""
+    """The whole body; PAYLOAD_TOO_LARGE above ``limit`` bytes, announced or (in chunks) not.
+
+    INVALID_REQUEST when it is compressed: nothing is unpacked outside of the workers.
+    """
+    coding = request.headers.get("content-encoding", "identity")
+    if coding != "identity":
+        raise invalid("Content-Encoding", f"{coding!r} isn't taken; send the body as it is")
     announced = request.headers.get("content-length", "")
     length = int(announced) if announced.isascii() and announced.isdigit() else 0
     if length > limit:

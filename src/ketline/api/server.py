@@ -15,6 +15,7 @@ import uvicorn
 import uvloop
 
 from ketline.api.app import create_app
+from ketline.api.patience import PatientProtocol, end_silence
 from ketline.config import Settings
 from ketline.errors import CANNOT_LISTEN, KetlineError
 from ketline.service import runtime as service
@@ -49,7 +50,7 @@ async def _serve(settings: Settings, data_dir: Path, listener: socket.socket, re
         server = _Server(
             uvicorn.Config(
                 app,
-                http="httptools",
+                http=PatientProtocol,
                 ws="none",
                 lifespan="off",
                 log_config=None,
@@ -62,7 +63,11 @@ async def _serve(settings: Settings, data_dir: Path, listener: socket.socket, re
             started=lambda: ready(url, local),
             stopping=app.state.holding.close,
         )
-        await server.serve(sockets=[listener])
+        silence = asyncio.create_task(end_silence(server.server_state.connections, _KEEP_ALIVE_SECONDS))
+        try:
+            await server.serve(sockets=[listener])
+        finally:
+            silence.cancel()
     finally:
         await runtime.stop()
 
