@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
+from planning_shell import Shell
 
-from ketline.cli.main import run
 from ketline.core.model import Mode
 from ketline.planning.trace import Recorded, Trace, TraceJob, TraceWorkload
 from ketline.planning.trace_files import write
@@ -26,36 +26,6 @@ instance = "physics"
 qpu_seconds = {kind = "exponential", mean = 15}
 arrivals = {kind = "poisson", per_hour = 120}
 """
-
-
-class Shell:
-    """Runs verbs in this process."""
-
-    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
-        self._capsys = capsys
-
-    def __call__(self, *words: object) -> str:
-        code, out, err = self._run(words)
-        assert code == 0, err
-        return out
-
-    def refused(self, *words: object) -> str:
-        code, _, err = self._run(words)
-        assert code in {1, 2}
-        assert err.startswith("ketline: ")
-        return err
-
-    def _run(self, words: tuple[object, ...]) -> tuple[object, str, str]:
-        self._capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            run([str(word) for word in words])
-        printed = self._capsys.readouterr()
-        return ended.value.code or 0, printed.out, printed.err
-
-
-@pytest.fixture
-def ketline(capsys: pytest.CaptureFixture[str]) -> Shell:
-    return Shell(capsys)
 
 
 @pytest.fixture
@@ -156,3 +126,34 @@ def test_verbs_of_a_folder_refuse_one_without_data(ketline: Shell, tmp_path: Pat
 
 def test_top_needs_a_running_server(ketline: Shell, tmp_path: Path) -> None:
     assert "no server is running" in ketline.refused("top", "--data", tmp_path, "--once")
+
+
+def test_backtest_tells_how_often_the_truth_fell_inside(
+    ketline: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ketline.planning.forecast.MAX_REPLICAS", 13)
+    load = tmp_path / "load.toml"
+    load.write_text(
+        LOAD.replace("seconds = 14400", "seconds = 4800").replace("per_hour = 120", "per_hour = 150")
+    )
+    flags = ("--every", 4, "--skip", 60, "--seed", 3)
+    told = json.loads(ketline("backtest", load, *flags, "--json"))
+    for name in ("running", "finished"):
+        score = told[name]
+        assert score["stated"] == 0.9
+        assert score["forecasts"] >= 10
+        assert 0.6 <= score["inside"] <= 1.0
+        assert 0 < score["median_width"] <= score["p90_width"]
+    narrow = json.loads(ketline("backtest", load, *flags, "--coverage", 0.5, "--json"))
+    assert narrow["finished"]["stated"] == 0.5
+    assert narrow["finished"]["median_width"] < told["finished"]["median_width"]
+    out = ketline("backtest", load, *flags, "--window", "qpu,3000,600")
+    for word in ("truth inside", "start", "end", "A forecast took"):
+        assert word in out
+
+
+def test_backtest_refuses_by_name(ketline: Shell, load: Path, tmp_path: Path) -> None:
+    assert "missing.csv" in ketline.refused("backtest", tmp_path / "missing.csv")
+    assert "--window" in ketline.refused("backtest", load, "--window", "qpu,1")
+    assert "lower --skip" in ketline.refused("backtest", load, "--skip", 100_000)
+    assert "--coverage" in ketline.refused("backtest", load, "--coverage", 1.5)

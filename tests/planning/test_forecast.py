@@ -337,5 +337,5 @@ def test_what_was_learned_can_be_taken_up_and_nonsense_is_refused() -> None:
         learned | {"running": {"scores": [True], "missed": 0.0}},
         learned | {"running": {"scores": [0.1], "missed": 7}},
     ):  # fmt: skip
-        with pytest.raises(ValueError, match="record|scores|missed"):
+        with pytest.raises(ValueError, match=r"record|scores|missed"):
             Forecaster(DurationModel(), History()).take_up(wrong)

@@ -11,6 +11,7 @@ import typer
 from ketline import __version__
 from ketline.cli import (
     audit,
+    backtest,
     backup,
     demo,
     env,
@@ -67,7 +68,7 @@ for verb in (serve, env, demo):
     verb.register(app)
 for group in (jobs, sessions, qpus, instances, keys):
     app.add_typer(group.app)
-for verb in (usage, audit, explain, estimate, top, plan, simulate, export, backup):
+for verb in (usage, audit, explain, estimate, top, plan, simulate, backtest, export, backup):
     verb.register(app)
 
 

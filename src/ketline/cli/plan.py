@@ -181,6 +181,8 @@ def _play(
             place = implied(load.trace(0))
         else:
             place = Centre((QpuSpec(backend or "qpu"),), ())
+        if load is not None:
+            place = replace(place, closures=load.closures())
         known = {item.instance_id for item in place.instances}
         if instance is None and centre is not None:
             instance = place.instances[0].instance_id

@@ -12,6 +12,7 @@ from ketline.cli.output import Refusal, print_json, show
 
 if TYPE_CHECKING:
     from ketline.planning.centre import Centre
+    from ketline.planning.closures import Closure
     from ketline.planning.trace import Trace
 
 CentreOption = Annotated[
@@ -23,7 +24,7 @@ CentreOption = Annotated[
 ]  # fmt: skip
 VARIATIONS = (
     "lanes, qpus, interactive_ttl_seconds, batch_interactive_ttl_seconds, calibration_interval_seconds, "
-    "calibration_seconds, sessions_as (session, batch, job), limits (hold, stop, off)"
+    "calibration_seconds, sessions_as (session, batch, job), limits (hold, stop, off), windows (on, off)"
 )
 
 
@@ -39,6 +40,15 @@ def simulate(
     against: Annotated[
         list[str] | None,
         typer.Option("--against", metavar="NAME=VALUE", help="Compare with this setting; again for more."),
+    ] = None,
+    window: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--window",
+            metavar="QPU,START,SECONDS[,INSTANCE]",
+            help="Take a QPU away: for maintenance, or reserved for INSTANCE. START is in seconds from the "
+            "start of the load, or in a trace a time. Repeatable; --against windows=off tells what it costs.",
+        ),
     ] = None,
     seeds: Annotated[
         int, typer.Option(min=1, max=1_000, help="How many seeds of a synthetic load to run.")
@@ -58,6 +68,8 @@ def simulate(
     --against the same load runs under a second setting, and every figure is told with the interval of the
     difference and whether it is larger than chance.
     """
+    from dataclasses import replace
+
     from ketline.config import ConfigError
     from ketline.planning.centre import CentreError, parse_variation
     from ketline.planning.simulate import compare, study
@@ -66,8 +78,8 @@ def simulate(
     if picture is not None and picture.suffix not in {".svg", ".png"}:
         raise Refusal(f"--picture: {picture}: the name must end in .svg or .png.")
     try:
-        traces = _traces(load, seeds, first_seed)
-        place = _centre(centre, traces)
+        traces, closures = traces_of(load, seeds, first_seed, window or [])
+        place = replace(centre_of(centre, traces), closures=closures)
         settings = [study(place, traces, parse_variation(change or []), warm_up_seconds=warm_up)]
         if against:
             settings.append(study(place, traces, parse_variation(against), warm_up_seconds=warm_up))
@@ -101,19 +113,32 @@ def simulate(
         print(f"The picture is in {picture}.")
 
 
-def _traces(load: Path, seeds: int, first_seed: int) -> list[Trace]:
+def traces_of(
+    load: Path, seeds: int, first_seed: int, words: list[str]
+) -> tuple[list[Trace], tuple[Closure, ...]]:
+    """The trace of every seed, and the windows of the load and of the flags."""
+    from ketline.planning.closures import ClosureError, parse_window
     from ketline.planning.simulate import load_toml
     from ketline.planning.trace_files import read
 
     if load.suffix.lower() == ".toml":
         described = load_toml(load)
-        return [described.trace(seed) for seed in range(first_seed, first_seed + seeds)]
-    if seeds != 1:
+        traces = [described.trace(seed) for seed in range(first_seed, first_seed + seeds)]
+        closures, origin, start = described.closures(), 0.0, None
+    elif seeds != 1:
         raise Refusal(f"--seeds {seeds}: {load} is a trace, which is the same for every seed.")
-    return [read(load)]
+    else:
+        traces, closures = [read(load)], ()
+        origin = start = traces[0].start()
+    try:
+        more = [parse_window(text, start) for text in words]
+    except ClosureError as error:
+        raise Refusal(f"--window: {error}.") from error
+    return traces, closures + tuple(w.closure(n, origin) for n, w in enumerate(more, len(closures) + 1))
 
 
-def _centre(path: Path | None, traces: list[Trace]) -> Centre:
+def centre_of(path: Path | None, traces: list[Trace]) -> Centre:
+    """The centre of a ketline.toml, or the one that the traces imply; `CentreError`, `ConfigError`."""
     from ketline.planning.centre import CentreError, configured, implied
 
     if path is not None:
@@ -129,6 +154,7 @@ def register(app: typer.Typer) -> None:
         epilog=examples(
             "ketline simulate load.toml --seeds 5",
             "ketline simulate load.toml --seeds 8 --against lanes=3 --picture lanes.svg",
+            "ketline simulate load.toml --seeds 8 --window ket_fez,7200,3600 --against windows=off",
             "ketline simulate trace.parquet --centre ketline.toml --against sessions_as=batch --json",
         )
     )(simulate)

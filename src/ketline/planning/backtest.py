@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 
 from ketline.core.model import Job, JobStatus, Mode
 from ketline.planning.centre import Centre
+from ketline.planning.closures import announce
 from ketline.planning.durations import DurationModel
 from ketline.planning.forecast import BYSTANDERS, Forecast, Forecaster
 from ketline.planning.history import History
@@ -51,7 +52,7 @@ class Backtest:
             if interval is not None and truth is not None and job.status is JobStatus.COMPLETED:
                 rows.append((truth in interval, interval.width, truth - forecast.made_at, interval.coverage))
         if not rows:
-            raise ValueError(f"no forecast of {name!r} came true or false")
+            raise ValueError("no job was forecast that had to wait and was completed")
         inside, width, wait, stated = (
             np.array(column, dtype=np.float64) for column in zip(*rows, strict=True)
         )
@@ -67,8 +68,6 @@ class Backtest:
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
-        from dataclasses import asdict
-
         return {
             "running": asdict(self.score("running")),
             "finished": asdict(self.score("finished")),
@@ -86,6 +85,7 @@ def backtest(
     centre.require(trace)
     start = trace.start()
     performer = Performer(centre.scheduler(start), {}, start)
+    announce(performer, centre.closures)
     forecaster = Forecaster(DurationModel(), History(), coverage)
     result = Backtest()
     made: dict[str, Forecast] = {}

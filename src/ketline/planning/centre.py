@@ -12,6 +12,7 @@ from ketline import config
 from ketline.core import events
 from ketline.core.model import InstanceSpec, Mode, QpuSpec
 from ketline.core.scheduler import Scheduler
+from ketline.planning.closures import Closure
 from ketline.planning.trace import Trace, TraceJob, TraceWorkload
 
 
@@ -21,10 +22,11 @@ class CentreError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Centre:
-    """QPUs and instances, as the core knows them."""
+    """QPUs and instances, as the core knows them, and what maintenance and reservations there will be."""
 
     qpus: tuple[QpuSpec, ...]
     instances: tuple[InstanceSpec, ...]
+    closures: tuple[Closure, ...] = ()
 
     def scheduler(self, now: float) -> Scheduler:
         """A fresh core that knows them, at time ``now``."""
@@ -36,14 +38,21 @@ class Centre:
         return scheduler
 
     def require(self, trace: Trace) -> None:
-        """Raise `CentreError` unless the trace's QPUs and instances are there."""
+        """Raise `CentreError` unless the QPUs and instances of the trace, and of windows, are there."""
         qpus = {qpu.qpu_id for qpu in self.qpus}
         instances = {instance.instance_id for instance in self.instances}
-        for kind, known, wanted in (("QPU", qpus, trace.qpus()), ("instance", instances, trace.instances())):
+        windows = [closure.window for closure in self.closures]
+        reserved = [window.instance_id for window in windows if window.instance_id is not None]
+        for what, kind, known, wanted in (
+            ("the load", "QPU", qpus, trace.qpus()),
+            ("the load", "instance", instances, trace.instances()),
+            ("a window", "QPU", qpus, [window.qpu_id for window in windows]),
+            ("a window", "instance", instances, reserved),
+        ):
             missing = [name for name in wanted if name not in known]
             if missing:
                 raise CentreError(
-                    f"the load names {kind} {missing[0]!r}, which the centre doesn't have "
+                    f"{what} names {kind} {missing[0]!r}, which the centre doesn't have "
                     f"(it has {', '.join(sorted(known)) or 'none'})"
                 )
 
@@ -111,7 +120,7 @@ class Variation:
     ``qpus`` is their number: copies of the last one are added, or the last ones taken away, and every
     workload then goes to the QPU with the fewest unfinished jobs. ``calibration_interval_seconds`` 0 turns
     calibration off. ``sessions_as`` runs the same jobs in another mode. ``limits`` says what a usage limit
-    does to running work.
+    does to running work; ``windows`` off leaves maintenance and reservations out.
     """
 
     lanes: int | None = None
@@ -122,6 +131,7 @@ class Variation:
     calibration_seconds: float | None = None
     sessions_as: Literal["session", "batch", "job"] | None = None
     limits: Literal["hold", "stop", "off"] | None = None
+    windows: Literal["on", "off"] | None = None
 
     def describe(self) -> str:
         """``lanes=3 qpus=2``, or ``as it is``."""
@@ -131,7 +141,11 @@ class Variation:
 
 
 _WHOLE = ("lanes", "qpus")
-_CHOICES = {"sessions_as": ("session", "batch", "job"), "limits": ("hold", "stop", "off")}
+_CHOICES = {
+    "sessions_as": ("session", "batch", "job"),
+    "limits": ("hold", "stop", "off"),
+    "windows": ("on", "off"),
+}
 
 
 def parse_variation(words: Sequence[str]) -> Variation:
@@ -174,7 +188,8 @@ def varied(centre: Centre, trace: Trace, variation: Variation) -> tuple[Centre, 
     instances = tuple(_varied_instance(instance, variation) for instance in centre.instances)
     if variation.sessions_as not in (None, "session"):
         trace = _converted(trace, Mode.BATCH if variation.sessions_as == "batch" else Mode.JOB)
-    return Centre(tuple(qpus), instances), trace
+    closures = () if variation.windows == "off" else centre.closures
+    return Centre(tuple(qpus), instances, closures), trace
 
 
 def _varied_qpu(qpu: QpuSpec, variation: Variation) -> QpuSpec:

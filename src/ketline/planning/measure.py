@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ketline.core.model import Job, JobStatus, Mode, UsageLine, Workload
 from ketline.planning.centre import Centre
+from ketline.planning.closures import closed_spans
 from ketline.planning.statistics import jain
 from ketline.planning.trace import NAMES_OF_MODES
 from ketline.planning.virtual import Record
@@ -38,11 +39,13 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class QpuFigures:
-    """Shares of the observed time: on jobs, on calibrations, and held by sessions with no job on it."""
+    """Shares of the observed time: on jobs, on calibrations, held by sessions with no job on it, and in
+    maintenance or reserved (``closed``)."""
 
     utilisation: float
     calibrating: float
     idle_in_sessions: float
+    closed: float
     jobs: int
 
 
@@ -200,6 +203,7 @@ def _qpus(record: Record, centre: Centre, since: float, until: float) -> dict[st
             utilisation=_clipped(_locked(jobs), since, until) / seconds,
             calibrating=_clipped(calibrations, since, until) / seconds,
             idle_in_sessions=max(0.0, held - in_sessions) / seconds,
+            closed=_clipped(union(closed_spans(centre.closures, qpu_id)), since, until) / seconds,
             jobs=sum(job.locked_at is not None for job in jobs),
         )
     return found

@@ -65,7 +65,7 @@ def qpu_rows(setting: Setting) -> list[Row]:
             "qpu": name,
             **{
                 share: float(np.mean([getattr(run.figures.qpus[name], share) for run in setting.runs]))
-                for share in ("utilisation", "calibrating", "idle_in_sessions")
+                for share in ("utilisation", "calibrating", "idle_in_sessions", "closed")
             },
             "jobs": round(float(np.mean([run.figures.qpus[name].jobs for run in setting.runs]))),
         }
@@ -78,6 +78,7 @@ QPU_COLUMNS = {
     "utilisation": "on jobs",
     "calibrating": "calibrating",
     "idle_in_sessions": "idle in sessions",
+    "closed": "in windows",
     "jobs": "jobs",
 }
 

@@ -16,6 +16,7 @@ from ketline.core.model import JobStatus
 from ketline.planning import synthetic
 from ketline.planning import trace as trace_format
 from ketline.planning.centre import Centre, CentreError, Variation, varied
+from ketline.planning.closures import Closure, Window, announce
 from ketline.planning.collecting import uncollected
 from ketline.planning.measure import Figures, measure, without_nan
 from ketline.planning.statistics import Difference, block_difference, paired_difference
@@ -29,12 +30,18 @@ GRACE_SECONDS = 90 * 86_400.0
 
 
 class Load(Part):
-    """A synthetic load: ``seconds`` of arrivals and the streams that make them."""
+    """A synthetic load: ``seconds`` of arrivals, the streams that make them, and when QPUs are taken away."""
 
     seconds: float = Field(gt=0)
     """How long workloads keep arriving."""
     streams: tuple[Stream, ...] = Field(min_length=1)
     """What arrives."""
+    windows: tuple[Window, ...] = ()
+    """Maintenance and reservations."""
+
+    def closures(self) -> tuple[Closure, ...]:
+        """The windows on the clock of the traces."""
+        return tuple(window.closure(number) for number, window in enumerate(self.windows, 1))
 
     def trace(self, seed: int) -> Trace:
         """The trace of a seed."""
@@ -82,6 +89,7 @@ def simulate(
     start = trace.start()
     end = trace.end() + GRACE_SECONDS if until is None else until
     performer = Performer(centre.scheduler(start), {}, start)
+    announce(performer, centre.closures)
     users = Users(performer, trace)
     began = time.perf_counter()
     with uncollected():

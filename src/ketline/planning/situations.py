@@ -7,6 +7,7 @@ import numpy as np
 from ketline.core.scheduler import Scheduler
 from ketline.planning.advise import Situation
 from ketline.planning.centre import Centre
+from ketline.planning.closures import announce
 from ketline.planning.durations import DurationModel
 from ketline.planning.history import History
 from ketline.planning.replica import Present, Replica
@@ -36,6 +37,7 @@ def described(centre: Centre, load: Load) -> Situation:
     def make(seed: int) -> Performer:
         trace = load.trace(seed)
         performer = Performer(centre.scheduler(0.0), {}, 0.0)
+        announce(performer, centre.closures)
         Users(performer, trace, ends=False).begin()
         performer.run(load.seconds / 2)
         return performer
