@@ -17,8 +17,6 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    PositiveFloat,
-    PositiveInt,
     ValidationError,
 )
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
@@ -30,6 +28,15 @@ ENV_DELIMITER = "__"
 T = TypeVar("T")
 Unsettable = Annotated[T | None, BeforeValidator(lambda value: None if value == "none" else value)]
 """A figure that may be absent: TOML has no null, so ``"none"`` says so."""
+
+
+LONGEST_SECONDS = 1_000_000_000
+"""About 31 years: every time that lies so far ahead or back can still be told."""
+
+Amount = Annotated[float, Field(gt=0, le=1_000_000_000_000)]
+"""Seconds of usage."""
+
+Count = Annotated[int, Field(gt=0, le=1_000_000_000)]
 
 
 class ConfigError(Exception):
@@ -100,27 +107,27 @@ class PlanSettings(Section):
     """Pricing type that the catalog shows."""
     sessions: bool = True
     """Whether dedicated sessions are allowed."""
-    max_ttl_seconds: float = Field(28_800.0, ge=1)
+    max_ttl_seconds: float = Field(28_800.0, ge=1, le=LONGEST_SECONDS)
     """Default and maximum life of a session or batch."""
-    interactive_ttl_seconds: float = Field(60.0, ge=0)
+    interactive_ttl_seconds: float = Field(60.0, ge=0, le=LONGEST_SECONDS)
     """Idle time after which an active session becomes inactive."""
-    batch_interactive_ttl_seconds: float = Field(1.0, ge=0)
+    batch_interactive_ttl_seconds: float = Field(1.0, ge=0, le=LONGEST_SECONDS)
     """Idle time after which an active batch becomes inactive."""
-    max_execution_seconds: float = Field(10_800.0, gt=0)
+    max_execution_seconds: float = Field(10_800.0, gt=0, le=LONGEST_SECONDS)
     """Largest QPU usage of one job."""
-    allocation_seconds: Unsettable[PositiveFloat] = None
+    allocation_seconds: Unsettable[Amount] = None
     """Weight in fair share: seconds per window; ``"none"`` means the virtual allocation."""
-    virtual_allocation_seconds: float = Field(28_800.0, gt=0)
+    virtual_allocation_seconds: Amount = 28_800.0
     """Weight of an instance without an allocation."""
-    limit_seconds: Unsettable[PositiveFloat] = None
+    limit_seconds: Unsettable[Amount] = None
     """Usage at which pending work is held; ``"none"`` means no limit."""
     limit_stops_running: bool = False
     """Whether the limit is a cost limit, which also stops what runs."""
-    window_seconds: float = Field(28 * 86_400.0, gt=0)
+    window_seconds: float = Field(28 * 86_400.0, gt=0, le=LONGEST_SECONDS)
     """Rolling window in which usage counts; with ``contract = true`` there is none."""
     contract: bool = False
     """Count the usage of the whole contract instead of a rolling window."""
-    max_pending_jobs: Unsettable[PositiveInt] = None
+    max_pending_jobs: Unsettable[Count] = None
     """Unfinished jobs that an instance may have at a time; ``"none"`` means any number."""
 
 
@@ -141,27 +148,27 @@ class InstanceSettings(Section):
     """QPUs that the instance may use; unset means all."""
     sessions: bool | None = None
     """Overrides the plan's figure."""
-    max_ttl_seconds: float | None = Field(None, ge=1)
+    max_ttl_seconds: float | None = Field(None, ge=1, le=LONGEST_SECONDS)
     """Overrides the plan's figure."""
-    interactive_ttl_seconds: float | None = Field(None, ge=0)
+    interactive_ttl_seconds: float | None = Field(None, ge=0, le=LONGEST_SECONDS)
     """Overrides the plan's figure."""
-    batch_interactive_ttl_seconds: float | None = Field(None, ge=0)
+    batch_interactive_ttl_seconds: float | None = Field(None, ge=0, le=LONGEST_SECONDS)
     """Overrides the plan's figure."""
-    max_execution_seconds: float | None = Field(None, gt=0)
+    max_execution_seconds: float | None = Field(None, gt=0, le=LONGEST_SECONDS)
     """Overrides the plan's figure."""
-    allocation_seconds: Unsettable[PositiveFloat] = None
+    allocation_seconds: Unsettable[Amount] = None
     """Overrides the plan's figure."""
-    virtual_allocation_seconds: Unsettable[PositiveFloat] = None
+    virtual_allocation_seconds: Unsettable[Amount] = None
     """Overrides the plan's figure."""
-    limit_seconds: Unsettable[PositiveFloat] = None
+    limit_seconds: Unsettable[Amount] = None
     """Overrides the plan's figure."""
     limit_stops_running: bool | None = None
     """Overrides the plan's figure."""
-    window_seconds: float | None = Field(None, gt=0)
+    window_seconds: float | None = Field(None, gt=0, le=LONGEST_SECONDS)
     """Overrides the plan's figure."""
     contract: bool | None = None
     """Overrides the plan's figure."""
-    max_pending_jobs: Unsettable[PositiveInt] = None
+    max_pending_jobs: Unsettable[Count] = None
     """Overrides the plan's figure."""
 
 

@@ -228,8 +228,13 @@ PROGRAM_NOT_FOUND = _define(
     9704, 404, "Program not found", "There is no program {program!r}; installed are {installed}.",
     "Use one of the installed programs.",
 )  # fmt: skip
+LIMIT_BELOW_USAGE = _define(
+    9611, 409, "Limit below usage",
+    "The instance has used {used:.6g} s already; a limit of {limit:g} s lies below that.",
+    "Set a limit above what was used, or wait until usage leaves the window.",
+)  # fmt: skip
 TOO_MANY_ESTIMATES = _define(
-    9707, 429, "Too many estimates",
+    9708, 429, "Too many estimates",
     "Estimates are being made already: {mine} for a user or {all} for all is the most at a time.",
     "Ask again after the seconds given in Retry-After.",
 )  # fmt: skip

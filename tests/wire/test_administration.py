@@ -131,8 +131,10 @@ def test_a_manager_makes_keys_for_what_their_own_key_opens(centre: Server, admin
         assert (
             manager.post(own(centre, "/keys"), json={"user": "sue", "instances": ["shop"]}).status_code == 200
         )
+        # An instance that the manager's key doesn't open is no instance for them.
+        foreign = manager.post(own(centre, "/keys"), json={"user": "sue", "instances": ["lab"]})
+        assert foreign.status_code == 404
         for body in (
-            {"user": "sue", "instances": ["lab"]},
             {"user": "sue"},
             {"user": "tom", "role": "administrator", "instances": ["shop"]},
         ):

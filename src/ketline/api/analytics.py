@@ -22,6 +22,7 @@ _GROUPS = ("instance", "backend", "user_id", "plan", "subscription_id")
 _GROUPED = {**_FILTERS, "group_by": {"type": "string", "enum": list(_GROUPS)}}
 _BY_DATE = {**_FILTERS, "group_by": {"type": "string", "enum": ["instance"]}}
 _PERIOD = timedelta(days=28)
+_EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 async def get_usage_analytics(call: Call) -> Response:
@@ -101,7 +102,11 @@ async def _wanted(call: Call, known: dict[str, Any]) -> tuple[UsageQuery, Query]
     if query.many("subscription_id"):
         raise invalid("subscription_id", "there are no subscriptions here; use plan")
     end = query.moment("interval_end") or datetime.now(UTC)
-    start = query.moment("interval_start") or end - _PERIOD
+    start = query.moment("interval_start")
+    if start is None:
+        if end < _EARLIEST + _PERIOD:
+            raise invalid("interval_end", "there is nothing so long ago")
+        start = end - _PERIOD
     if start >= end:
         raise invalid("interval_start", "it must be before interval_end")
     instances = query.many("instance") or None

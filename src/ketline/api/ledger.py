@@ -63,6 +63,7 @@ async def get_session_usage(call: Call) -> Response:
     split = await call.runtime.session_split(call.who, call.path("id"))
     view = await call.runtime.workload(call.who, call.path("id"))
     plan = (await call.runtime.instance(call.who)).plan
+    as_batch = cost_of(call.settings, split.as_batch_seconds, plan, view.backend)
     return json_reply(
         {
             "id": view.workload_id,
@@ -74,6 +75,7 @@ async def get_session_usage(call: Call) -> Response:
             "billed_seconds": round(split.billed_seconds, 6),
             "as_batch_seconds": round(split.as_batch_seconds, 6),
             **cost_of(call.settings, split.billed_seconds, plan, view.backend),
+            **{f"{name}_as_batch": cost for name, cost in as_batch.items()},
         }
     )
 

@@ -51,7 +51,7 @@ def moment(at: datetime | None) -> str | None:
 
 def whole(seconds: float) -> float | int:
     """Whole seconds as an integer, as they are documented; parts of a second are kept."""
-    return int(seconds) if seconds == int(seconds) else seconds
+    return int(seconds) if abs(seconds) < 2**53 and seconds == int(seconds) else seconds
 
 
 def refusal(error: KetlineError) -> Response:

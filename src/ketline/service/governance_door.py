@@ -13,13 +13,19 @@ from ketline.config import InstanceSettings
 from ketline.core.events import CalibrationRequested, InstanceRegistered, QpuModeChanged
 from ketline.core.model import QpuMode
 from ketline.core.scheduler import Rejection
-from ketline.errors import BACKEND_NOT_FOUND, INSTANCE_NOT_FOUND, NOT_AUTHORIZED, KetlineError
+from ketline.errors import (
+    BACKEND_NOT_FOUND,
+    INSTANCE_NOT_FOUND,
+    LIMIT_BELOW_USAGE,
+    NOT_AUTHORIZED,
+    KetlineError,
+)
 from ketline.service import bootstrap, grants, keys
 from ketline.service.backends import Backend
 from ketline.service.clock import as_datetime
 from ketline.service.grants import Actor
 from ketline.service.house import House, Refused
-from ketline.service.instances import Instance
+from ketline.service.instances import Instance, overrides_update
 from ketline.service.views import AuditLine, InstanceView, KeyView, Principal, QpuView, UserView
 from ketline.store import queries
 from ketline.store.changes import Changes
@@ -53,25 +59,23 @@ class GovernanceDoor:
         """A new key, and the key itself, which is shown only now. ``instances`` are names; none means all."""
         _require(principal, "make keys", "administrator", "manager")
         house = self._house
-        opened = await self._opened(principal)
-        chosen = {name: self._named(name).instance_id for name in instances}
-        if principal.role == "manager":
-            if role != "user":
-                raise KetlineError(NOT_AUTHORIZED, who="A manager", action=f"make keys with the role {role}")
-            if not chosen or not _inside(tuple(chosen.values()), opened):
-                raise KetlineError(
-                    NOT_AUTHORIZED, who="A manager", action="open instances that their own key doesn't open"
-                )
-        changes = Changes()
-        pepper = await house.store.read(queries.setting, bootstrap.KEY_PEPPER) or b""
-        users = await house.store.read(queries.users)
-        now = house.clock.now()
-        key_id, text = grants.new_key(
-            changes, users, pepper, user, name, role, chosen, Actor.of(principal), now
-        )
-        await house.store.write(changes)
+        if principal.role == "manager" and role != "user":
+            raise KetlineError(NOT_AUTHORIZED, who="A manager", action=f"make keys with the role {role}")
+        if principal.role == "manager" and not instances:
+            raise KetlineError(NOT_AUTHORIZED, who="A manager", action="make keys that open every instance")
+        chosen = {name: (await self._named(principal, name)).instance_id for name in instances}
+        async with house.naming:
+            changes = Changes()
+            pepper = await house.store.read(queries.setting, bootstrap.KEY_PEPPER) or b""
+            users = await house.store.read(queries.users)
+            now = house.clock.now()
+            key_id, text = grants.new_key(
+                changes, users, pepper, user, name, role, chosen, Actor.of(principal), now
+            )
+            await house.store.write(changes)
         row = await house.store.read(queries.key, key_id)
-        assert row is not None
+        if row is None:
+            raise grants.refused("user", f"{user!r} was made by somebody else just now; ask again")
         return keys.key_view(row), text
 
     async def revoke_key(self, principal: Principal, key_id: str) -> None:
@@ -89,12 +93,19 @@ class GovernanceDoor:
         """A new instance."""
         _require(principal, "make instances")
         house = self._house
-        now = house.clock.now()
-        taken = [row["name"] for row in await house.store.read(queries.instances)]
         self._check_qpus(wanted.qpus)
-        made = Changes()
-        row = grants.new_instance(made, wanted, taken, house.settings.all_plans(), Actor.of(principal), now)
-        house.engine.changes.absorb(made)
+        async with house.naming:
+            now = house.clock.now()
+            taken = [row["name"] for row in await house.store.read(queries.instances)]
+            made = Changes()
+            row = grants.new_instance(
+                made, wanted, taken, house.settings.all_plans(), Actor.of(principal), now
+            )
+            await house.store.write(made)
+        if all(
+            known["instance_id"] != row["instance_id"] for known in await house.store.read(queries.instances)
+        ):
+            raise grants.refused("name", f"{wanted.name!r} was made by somebody else just now")
         instance = Instance.from_row(row)
         house.instances.add(instance)
         house.engine.feed(InstanceRegistered(house.instances.spec(instance)))
@@ -105,25 +116,39 @@ class GovernanceDoor:
         self, principal: Principal, name: str, given: Mapping[str, Any]
     ) -> InstanceView:
         """Change an instance's plan, tags, QPUs, figures, or whether it is archived (``modes.md`` 5.5)."""
-        instance = self._named(name)
-        if principal.role == "manager" and set(given) <= {"limit_seconds", "tags"}:
-            if not _inside((instance.instance_id,), await self._opened(principal)):
-                raise KetlineError(INSTANCE_NOT_FOUND, instance=name)
-        else:
+        if principal.role != "manager" or not set(given) <= {"limit_seconds", "tags"}:
             _require(principal, "change this of an instance")
+        instance = await self._named(principal, name)
         house = self._house
         now = house.clock.now()
-        if given.get("qpus") is not None:
-            self._check_qpus(given["qpus"])
         made = Changes()
         changed = grants.changed_instance(
             made, instance, given, house.settings.all_plans(), Actor.of(principal), now
         )
+        self._check_qpus(changed.overrides.get("qpus") if "qpus" in given else None)
         house.engine.changes.absorb(made)
         house.instances.add(changed)
         house.engine.feed(InstanceRegistered(house.instances.spec(changed)))
         await house.engine.durable()
         return house.instances.view(changed, now)
+
+    async def set_instance_limit(self, principal: Principal, limit_seconds: float | None) -> None:
+        """Change the usage limit; LIMIT_BELOW_USAGE for one below what was used (``modes.md`` F10)."""
+        if principal.role == "user":
+            raise KetlineError(NOT_AUTHORIZED, who="This user", action="change the instance's limit")
+        house = self._house
+        instance = house.instance_of(principal)
+        used = house.engine.scheduler.usage(instance.instance_id).used_seconds
+        if limit_seconds is not None and limit_seconds < used:
+            raise KetlineError(LIMIT_BELOW_USAGE, used=used, limit=limit_seconds)
+        instance.overrides |= {"limit_seconds": limit_seconds, "limit_was_set": True}
+        changes, facts = house.engine.changes, {"limit_seconds": limit_seconds}
+        changes.call(overrides_update(instance))
+        grants.record(
+            changes, Actor.of(principal), "instances.change", instance.name, facts, house.clock.now()
+        )
+        house.engine.feed(InstanceRegistered(house.instances.spec(instance)))
+        await house.engine.durable()
 
     async def qpus(self, principal: Principal) -> Sequence[QpuView]:
         """The QPUs with their mode, and what their processes say."""
@@ -182,10 +207,12 @@ class GovernanceDoor:
 
     # what all of them need
 
-    def _named(self, name: str) -> Instance:
+    async def _named(self, principal: Principal, name: str) -> Instance:
+        """An instance that the principal's key opens; for others there is none of the name."""
         house = self._house
         found = next((i for i in house.instances.all() if name in (i.name, i.crn, i.instance_id)), None)
-        if found is None:
+        opened = found and await house.keyring.enter(principal, found.instance_id)
+        if found is None or (opened is None and principal.role != "administrator"):
             raise KetlineError(INSTANCE_NOT_FOUND, instance=name)
         return found
 

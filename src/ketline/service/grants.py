@@ -66,6 +66,7 @@ def new_key(
 ) -> tuple[str, str]:
     """Make a key, and its user if there is none of the name. Returns the key's id and the key itself.
 
+    Should another process make the same user before this is written, the key belongs to nobody.
     ``opened`` maps the names of the instances that it opens to their ids; empty means all.
     """
     if role not in keys.ROLES:
@@ -81,7 +82,8 @@ def new_key(
             raise refused("role", f"the user {user!r} has the role {kept!r} already")
     else:
         user_id = str(uuid.uuid4())
-        changes.call(sa.insert(tables.users).values(user_id=user_id, name=user, role=role, created_at=now))
+        made = {"user_id": user_id, "name": user, "role": role, "created_at": now}
+        changes.call(_unless_named(tables.users, made))
     key_id, secret, text = keys.make_secret()
     row = keys.key_row(key_id, user_id, name, keys.hashed(secret, pepper), tuple(opened.values()), now)
     changes.call(sa.insert(tables.keys).values(**row))
@@ -108,12 +110,15 @@ def new_instance(
     actor: Actor,
     now: float,
 ) -> dict[str, Any]:
-    """Make an instance; returns its row. INVALID_REQUEST if the name is taken or the plan unknown."""
+    """Make an instance; returns its row. INVALID_REQUEST if the name is taken or the plan unknown.
+
+    Should another process take the name before this is written, there is no such instance.
+    """
     check_plan(wanted.plan, plans)
     if wanted.name in taken:
         raise refused("name", f"there is an instance {wanted.name!r} already")
     row = instances.instance_row(wanted, now)
-    changes.call(sa.insert(tables.instances).values(**row))
+    changes.call(_unless_named(tables.instances, row))
     facts = wanted.model_dump(mode="json", exclude_unset=True)
     record(changes, actor, "instances.create", wanted.name, facts, now)
     return row
@@ -169,6 +174,13 @@ def changed_instance(
     )
     record(changes, actor, "instances.change", instance.name, given, now)
     return changed
+
+
+def _unless_named(table: sa.Table, row: Mapping[str, Any]) -> sa.Insert:
+    """Insert a row unless its name was taken in the meantime: a violated constraint would end the writer."""
+    values = [sa.literal(value, table.c[name].type).label(name) for name, value in row.items()]
+    taken = sa.exists().where(table.c.name == row["name"])
+    return sa.insert(table).from_select(list(row), sa.select(*values).where(~taken))
 
 
 def settings_of(given: Mapping[str, Any]) -> InstanceSettings:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ketline.compute.pool import Pool
 from ketline.config import Settings
@@ -57,6 +58,8 @@ class House:
     job_ids: JobIds
     programs: frozenset[str]
     windows: dict[str, QpuWindow]
+    naming: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while something with a name of its own is made."""
 
     def instance_of(self, principal: Principal) -> Instance:
         """The instance that the principal is in."""

@@ -88,7 +88,8 @@ class LedgerDoor:
             self._house.store.read(queries.usage_of_workload, workload_id),
         )
         now = self._house.clock.now()
-        overhead = self._house.backends[view.backend].spec.job_overhead_seconds
+        backend = self._house.backends.get(view.backend)
+        overhead = 0.0 if backend is None else backend.spec.job_overhead_seconds
         return split(
             _windows(view, now),
             [(j["running_at"], j["finished_at"] or now) for j in jobs if j["running_at"] is not None],

@@ -21,10 +21,10 @@ from ketline.compute.pool import Pool
 from ketline.config import Settings
 from ketline.core.events import InstanceRegistered
 from ketline.core.scheduler import Scheduler
-from ketline.errors import CALIBRATION_NOT_FOUND, INSTANCE_NOT_FOUND, NOT_AUTHORIZED, KetlineError
+from ketline.errors import CALIBRATION_NOT_FOUND, INSTANCE_NOT_FOUND, KetlineError
 from ketline.programs.base import programs
 from ketline.service import backends as backends_of_centre
-from ketline.service import bootstrap, instances, recovery, tasks
+from ketline.service import bootstrap, recovery, tasks
 from ketline.service.backends import Backend
 from ketline.service.board import Board
 from ketline.service.clock import Clock
@@ -189,17 +189,6 @@ class LiveRuntime(JobDoor, WorkloadDoor, LedgerDoor, GovernanceDoor, WindowsDoor
         """The principal's instance with its usage."""
         house = self._house
         return house.instances.view(house.instance_of(principal), house.clock.now())
-
-    async def set_instance_limit(self, principal: Principal, limit_seconds: float | None) -> None:
-        """Change the usage limit."""
-        house = self._house
-        if principal.role == "user":
-            raise KetlineError(NOT_AUTHORIZED, who="This user", action="change the instance's limit")
-        instance = house.instance_of(principal)
-        instance.overrides |= {"limit_seconds": limit_seconds, "limit_was_set": True}
-        house.engine.changes.call(instances.overrides_update(instance))
-        house.engine.feed(InstanceRegistered(house.instances.spec(instance)))
-        await house.engine.durable()
 
     # administration
 
