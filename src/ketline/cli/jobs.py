@@ -27,7 +27,8 @@ COLUMNS = {
     "instance": "instance",
     "user": "user",
     "doing": "state",
-    "usage_seconds": "usage (s)",
+    "qpu_seconds": "on QPU (s)",
+    "usage_seconds": "billed (s)",
     "tags": "tags",
 }
 NAMES = {
@@ -48,8 +49,8 @@ NAMES = {
     "released_at": "on the QPU until",
     "finished_at": "finished",
     "estimate_seconds": "estimated (s)",
-    "qpu_seconds": "QPU locked (s)",
-    "usage_seconds": "usage (s)",
+    "qpu_seconds": "on the QPU (s)",
+    "usage_seconds": "billed (s)",
 }
 
 
