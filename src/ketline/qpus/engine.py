@@ -218,7 +218,7 @@ def admit(unit: WorkUnit, device: Device, settings: QpuSettings) -> Admission:
         check(unit, device)
         return Admission(_FIXED_SECONDS, 0, ("mock",) * len(unit.items), together(()))
     items = bench.ready(unit, settings.memory_bytes, np.random.default_rng(0))
-    simulation = _FIXED_SECONDS + sum(ready.simulation_seconds for ready in items)
+    simulation = _FIXED_SECONDS + float(sum(ready.simulation_seconds for ready in items))
     check_time(simulation)
     pause = unit.pause_seconds(device)
     usage = sub_job((one.sets * one.item.shots, pause, one.shot_seconds - pause) for one in items)
