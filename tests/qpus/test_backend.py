@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from qiskit import QuantumCircuit, transpile
+from qiskit import ClassicalRegister, QuantumCircuit, transpile
 from qiskit.circuit import Parameter
 from qiskit_ibm_runtime.utils.backend_decoder import (
     configuration_from_server_data,
@@ -11,8 +11,9 @@ from qiskit_ibm_runtime.utils.backend_decoder import (
 from qpu_lab import fits, histogram, item, numbers, run
 
 from ketline.config import QpuSettings
+from ketline.qpus import backend_job
 from ketline.qpus.backend import BackendDriver
-from ketline.qpus.driver import DriverError, driver_type
+from ketline.qpus.driver import DriverError, Fault, driver_type
 from ketline.units.errors import JobError
 from ketline.units.work import WorkUnit
 
@@ -100,7 +101,7 @@ def test_what_it_cant_do_is_refused_by_name(options, name):
 @pytest.mark.parametrize(
     ("device", "says"),
     [("nowhere:Backend", "No module"), ("qiskit:QuantumCircuit", "QuantumCircuit, not a Qiskit BackendV2"),
-     ("fez", "module:attribute")],
+     ("fez", "module:attribute"), ("own_backends:Endless", "how many qubits")],
 )  # fmt: skip
 def test_what_is_no_backend_is_refused(device, says):
     with pytest.raises(DriverError, match=says):
@@ -112,4 +113,71 @@ def test_a_unit_is_given_up_and_forgotten():
     handle = qpu.start(WorkUnit([item(QuantumCircuit(5, 1), 10)]))
     qpu.stop(handle)
     with pytest.raises(KeyError):
+        qpu.poll(handle)
+
+
+def bell(qpu: BackendDriver) -> QuantumCircuit:
+    """Two registers, read backwards."""
+    circuit = QuantumCircuit(2)
+    circuit.h(0)
+    circuit.cx(0, 1)
+    circuit.x(0)
+    circuit.add_register(ClassicalRegister(1, "one"), ClassicalRegister(2, "two"))
+    circuit.measure([0, 1], [0, 2])
+    return transpile(circuit, target=qpu._device.target, optimization_level=1)
+
+
+@pytest.mark.parametrize("kind", ["Lab", "Spelled"])
+def test_counts_alone_are_enough(kind):
+    """Without memory, errors and durations, in hexadecimal or spelled out; one circuit a job."""
+    qpu, settings = made(f"own_backends:{kind}")
+    assert properties_from_server_data(dict(qpu._device.properties)).is_qubit_operational(2)
+    unit = WorkUnit([item(bell(qpu), 300, np.zeros((2, 0)))])
+    assert BackendDriver.admit(unit, qpu._device, settings).qpu_seconds > 0
+    (outcome,) = run(unit, qpu).items
+    one, two = numbers(outcome, "one", 1), numbers(outcome, "two", 2)
+    assert one.shape == (2, 300)
+    assert (two == 2 * (1 - one)).all()
+    assert 200 < one.sum() < 400
+    assert abs(one[0, :150].sum() - one[0, 150:].sum()) < 60
+    assert len(qpu._backend.jobs) == 2
+
+
+@pytest.mark.parametrize(
+    ("kind", "says"),
+    [
+        ("Raising", r"run\(\) of the backend raised RuntimeError: the fridge is warm"),
+        ("Nothing", r"run\(\) of the backend gave a str, which has no status\(\)"),
+        ("Lost", r"result\(\) of the backend's job raised ConnectionError: gone"),
+        ("Failing", "the backend's job failed"),
+        ("Unsuccessful", "the backend's job failed"),
+        ("Cancelling", "was cancelled there"),
+        ("Short", "the backend gave 50 shots of 100"),
+        ("Garbled", "counts that can't be read"),
+    ],
+)
+def test_what_goes_wrong_in_a_backend_is_told(kind, says):
+    qpu, _ = made(f"own_backends:{kind}")
+    with pytest.raises(Fault, match=says):
+        run(WorkUnit([item(bell(qpu), 100)]), qpu)
+
+
+def test_a_cancel_reaches_the_backends_job():
+    qpu, _ = made("own_backends:Hung")
+    handle = qpu.start(WorkUnit([item(bell(qpu), 100)]))
+    assert qpu.poll(handle).state == "running"
+    qpu.stop(handle)
+    assert [job.cancelled for job in qpu._backend.jobs] == [1]
+
+
+def test_a_backend_may_be_out_of_reach_for_a_moment(monkeypatch):
+    qpu, _ = made("own_backends:Silent")
+    handle = qpu.start(WorkUnit([item(bell(qpu), 100)]))
+    assert qpu.poll(handle).state == "running"
+    (job,) = qpu._backend.jobs
+    state, job.state = job.state, "RUNNING"
+    assert qpu.poll(handle).state == "running"
+    job.state = state
+    monkeypatch.setattr(backend_job, "SILENT_SECONDS", 0.1)
+    with pytest.raises(Fault, match="has raised ConnectionError: no route"):
         qpu.poll(handle)

@@ -14,17 +14,16 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from ketline.core.estimate import sub_job
 from ketline.errors import CIRCUIT_REJECTED, NOT_EMULATED
-from ketline.qpus.driver import Admission, DriverError, Fault, Health, Progress
+from ketline.qpus.driver import Admission, DriverError, Health, Progress
 from ketline.units.errors import JobError
 from ketline.units.work import ItemOutcome, Outcome, Span
 
 if TYPE_CHECKING:
     from ketline.config import QpuSettings
     from ketline.core.estimate import UsageEstimate
+    from ketline.qpus.backend_job import BackendJob
     from ketline.qpus.counts import Shots
     from ketline.units.device import Device
     from ketline.units.work import WorkUnit
@@ -50,8 +49,7 @@ class _Started:
     shots: list[Shots]
     done: int = 0
     batch: _Batch | None = None
-    job: Any = None
-    begun: datetime | None = None
+    job: BackendJob | None = None
     spans: list[Span] = field(default_factory=list)
 
 
@@ -90,7 +88,16 @@ class BackendDriver:
         """The backend's target as a device. Imports Qiskit, for only the backend knows what it is."""
         from ketline.qpus.published import published
 
-        return published(make(settings), settings.name, settings.simulator)
+        backend = make(settings)
+        try:
+            return published(backend, settings.name, settings.simulator)
+        except DriverError:
+            raise
+        except Exception as error:
+            raise DriverError(
+                f"the target of the backend {settings.device!r} can't be published: "
+                f"{type(error).__name__}: {error}"
+            ) from error
 
     @classmethod
     def admit(cls, unit: WorkUnit, device: Device, settings: QpuSettings) -> Admission:
@@ -135,50 +142,38 @@ class BackendDriver:
     def _submit(self, started: _Started) -> None:
         if not started.todo:
             return
+        from ketline.qpus.backend_job import BackendJob
+
         started.batch = batch = started.todo.pop(0)
         item = started.unit.items[batch.item]
         rows = item.parameter_values[batch.first : batch.last]
         circuits = [item.circuit.assign_parameters(row.tolist()) for row in rows]
-        options: dict[str, Any] = {"shots": item.shots}
-        if hasattr(self._backend.options, "memory"):
-            options["memory"] = True
-        started.begun = datetime.now(UTC)
-        started.job = self._backend.run(circuits, **options)
+        started.job = BackendJob(self._backend, circuits, item.shots)
 
     def poll(self, handle: str) -> Progress:
         """Wait a moment for the backend (`ketline.qpus.driver.Driver.poll`)."""
-        from qiskit.providers.jobstatus import JOB_FINAL_STATES
-
         started = self._units[handle]
-        total = started.unit.executions
         until = time.monotonic() + _POLL_SECONDS
         while started.job is not None and time.monotonic() < until:
-            if started.job.status() in JOB_FINAL_STATES:
+            if started.job.over():
                 self._take(started)
             else:
                 time.sleep(_LOOK_SECONDS)
-        return Progress("done" if started.job is None else "running", started.done, total)
+        return Progress(
+            "done" if started.job is None else "running", started.done, started.unit.executions
+        )  # fmt: skip
 
     def _take(self, started: _Started) -> None:
         """Take the results of a finished job of the backend in, and submit the next."""
-        batch, rng = started.batch, np.random.default_rng()
-        if batch is None or started.begun is None:
+        batch, job = started.batch, started.job
+        if batch is None or job is None:
             return
-        result = started.job.result()
-        if not result.success:
-            raise Fault(str(result.status)[:500])
-        item = started.unit.items[batch.item]
-        for offset in range(batch.last - batch.first):
-            data = result.results[offset].data
-            memory = getattr(data, "memory", None)
-            counts = _counted(memory) if memory is not None else getattr(data, "counts", None)
-            if counts is None:
-                if "measure" in item.circuit.count_ops():
-                    raise Fault("the backend gave no counts")
-                continue
-            started.shots[batch.item].add(batch.first + offset, counts, rng, spill=False, links=1)
+        item, shots = started.unit.items[batch.item], started.shots[batch.item]
+        for index, bits in enumerate(job.bits(), batch.first):
+            if bits is not None:
+                shots.add_bits(index, bits, list(range(bits.shape[1])), spill=False)
         started.done += (batch.last - batch.first) * item.shots
-        started.spans.append(Span(batch.item, batch.first, batch.last, started.begun, datetime.now(UTC)))
+        started.spans.append(Span(batch.item, batch.first, batch.last, job.begun, datetime.now(UTC)))
         started.job = started.batch = None
         self._submit(started)
 
@@ -188,13 +183,10 @@ class BackendDriver:
         return Outcome([ItemOutcome(bits=shots.bits) for shots in started.shots], started.spans)
 
     def stop(self, handle: str) -> None:
-        """Cancel the backend's job, if it can."""
+        """Cancel the backend's job."""
         started = self._units.pop(handle, None)
         if started is not None and started.job is not None:
-            try:
-                started.job.cancel()
-            except NotImplementedError:
-                started.job = None
+            started.job.cancel()
 
     def calibrate(self, at: float) -> Device:
         """Read the backend's target again: calibrating is its own affair."""
@@ -216,13 +208,6 @@ class BackendDriver:
             return Health(True)
         told = status()
         return Health(bool(told.operational), str(told.status_msg))
-
-
-def _counted(memory: list[str]) -> dict[str, int]:
-    counts: dict[str, int] = {}
-    for key in memory:
-        counts[key] = counts.get(key, 0) + 1
-    return counts
 
 
 def _check(unit: WorkUnit, device: Device) -> None:

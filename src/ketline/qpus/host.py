@@ -56,6 +56,7 @@ from __future__ import annotations
 
 import gc
 import json
+import logging
 import os
 import resource
 import time
@@ -66,13 +67,14 @@ from typing import Any
 
 from ketline.config import QpuSettings
 from ketline.errors import QPU_FAULT, QPU_OUT_OF_MEMORY
-from ketline.qpus.driver import Driver, DriverError, Fault, driver_type
+from ketline.qpus.driver import Driver, DriverError, Fault, Health, driver_type
 from ketline.units.device import Device
 from ketline.units.errors import JobError
 from ketline.units.serial import FormatError, read_unit, write_outcome
 
 _PAGE_BYTES = resource.getpagesize()
 _PROGRESS_SECONDS = 0.5
+_log = logging.getLogger(__name__)
 UNFIT_STATUS = 2
 """Exit status of a process whose driver or device can't be used."""
 
@@ -127,8 +129,17 @@ class Host:
                 self._slice(self._running)
             if self._calibrating is not None and time.monotonic() >= self._calibrating.until:
                 self._calibrated(self._calibrating)
-        if self._running is not None and self._running.handle is not None:
-            self._driver.stop(self._running.handle)
+        if self._running is not None:
+            self._let_go(self._running)
+
+    def _let_go(self, running: _Job) -> None:
+        """Give up what runs; the QPU is free even if its driver can't do that properly."""
+        if running.handle is None:
+            return
+        try:
+            self._driver.stop(running.handle)
+        except Exception:  # noqa: BLE001 - the QPU has to go on
+            _log.exception("the driver of %s failed to stop a unit", self._settings.name)
 
     def _patience(self) -> float | None:
         """How long to wait for a message; None: for ever."""
@@ -212,8 +223,7 @@ class Host:
         running = self._running
         if running is None or running.job != job:
             return
-        if running.handle is not None:
-            self._driver.stop(running.handle)
+        self._let_go(running)
         self._running = None
         self._tell("stopped", job=job, at=time.time(), qpu_seconds=self._held())
 
@@ -223,8 +233,7 @@ class Host:
         if running is None:
             return
         self._running = None
-        if running.handle is not None:
-            self._driver.stop(running.handle)
+        self._let_go(running)
         held = self._held()
         if isinstance(error, JobError):
             self._failed(running.job, held, "user", error.code, error.message, error.solution)
@@ -237,11 +246,7 @@ class Host:
                 running.job, held, "user", QPU_OUT_OF_MEMORY.code, message, QPU_OUT_OF_MEMORY.solution
             )
         else:
-            why = (
-                str(error)
-                if isinstance(error, Fault | FormatError | OSError)
-                else f"{type(error).__name__}: {error}"
-            )
+            why = _reason(error)
             self._failed(
                 running.job, held, "system", QPU_FAULT.code, self._fault(why[:500]), QPU_FAULT.solution
             )
@@ -270,8 +275,8 @@ class Host:
         self._calibrating = None
         try:
             self._driver.calibrate(time.time()).write(calibration.path)
-        except (OSError, DriverError) as error:
-            self._tell("calibrated", key=calibration.key, ok=False, message=str(error))
+        except Exception as error:  # noqa: BLE001 - a machine that can't be calibrated goes on as it is
+            self._tell("calibrated", key=calibration.key, ok=False, message=_reason(error))
             return
         seconds = time.monotonic() - calibration.started
         self._tell("calibrated", key=calibration.key, ok=True, at=time.time(), seconds=seconds)
@@ -283,12 +288,21 @@ class Host:
         return "" if self._calibrating is None else "it is being calibrated"
 
     def _health(self, key: str) -> None:
-        found = self._driver.health()
+        try:
+            found = self._driver.health()
+        except Exception as error:  # noqa: BLE001 - a machine that can't tell isn't well
+            found = Health(False, f"its health can't be told: {_reason(error)}")
         resident = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * _PAGE_BYTES
         job = None if self._running is None else self._running.job
         self._tell(
             "health", key=key, ok=found.ok, message=found.message, rss_bytes=resident, job=job
         )  # fmt: skip
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, Fault | DriverError | FormatError | OSError):
+        return str(error)
+    return f"{type(error).__name__}: {error}"
 
 
 def limit_memory(more_bytes: int) -> None:
@@ -315,8 +329,8 @@ def main(connection: Connection, spec: str) -> None:
         path = wanted.get("device")
         device = made.device(settings) if path is None else Device.read(Path(path))
         driver = made(device, settings)
-    except (DriverError, OSError, ValueError) as error:
-        connection.send_bytes(json.dumps({"is": "unfit", "message": str(error)}).encode())
+    except Exception as error:
+        connection.send_bytes(json.dumps({"is": "unfit", "message": _reason(error)}).encode())
         raise SystemExit(UNFIT_STATUS) from error
     limit_memory(settings.memory_bytes)
     Host(connection, driver, settings).serve()

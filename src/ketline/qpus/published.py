@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from qiskit.circuit import ControlFlowOp
 
+from ketline.qpus.driver import DriverError
 from ketline.units.device import Device
 
 if TYPE_CHECKING:
@@ -24,8 +25,16 @@ def published(backend: BackendV2, name: str, simulator: bool) -> Device:
         backend: the backend; its target says what it can do.
         name: the QPU's name.
         simulator: whether it is served as an ideal simulator, without properties.
+
+    Raises:
+        DriverError: the backend doesn't tell its number of qubits.
     """
     target = backend.target
+    if not target.num_qubits:
+        raise DriverError(
+            f"the backend {backend.name} doesn't tell how many qubits it has; name a function in device that "
+            "makes it with a number of qubits in its target"
+        )
     now = datetime.now(UTC).replace(microsecond=0).isoformat()
     configuration = _configuration(backend, target, name, simulator, now)
     properties = None if simulator else _properties(backend, target, name, now)
@@ -99,7 +108,8 @@ def _properties(backend: BackendV2, target: Target, name: str, now: str) -> dict
     measure = target.get("measure", None) or {}
     for qubit in range(target.num_qubits or 0):
         entry = target.qubit_properties[qubit] if target.qubit_properties else None
-        values = []
+        # The client knows a qubit by its values only, so each has one at least.
+        values = [value("operational", 1)]
         if entry is not None and entry.t1 is not None:
             values.append(value("T1", entry.t1 * 1e6, "us"))
         if entry is not None and entry.t2 is not None:
