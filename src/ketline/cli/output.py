@@ -25,7 +25,8 @@ class Refusal(Exception):
 def fail(message: str, solution: str = "", *, code: int = 1) -> NoReturn:
     """Say on standard error what went wrong, and exit."""
     for line in message.splitlines():
-        print(f"ketline: {line}" + (f" {solution}" if solution else ""), file=sys.stderr)
+        stop = "" if line.endswith((".", "!", "?", ":")) else "."
+        print(f"ketline: {line}" + (f"{stop} {solution}" if solution else ""), file=sys.stderr)
     sys.exit(code)
 
 

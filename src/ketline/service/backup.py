@@ -47,7 +47,9 @@ def back_up(data: DataFolder, settings: Settings, target: Path) -> Backup:
                 problem="what lies outside of the data folder is backed up by the tools of its own",
             )
     if target.exists():
-        raise KetlineError(INVALID_REQUEST, field="target", problem=f"{target} exists already")
+        raise KetlineError(
+            INVALID_REQUEST, field="target", problem=f"{target} exists already; name a new folder"
+        )
     copy = DataFolder(target)
     copy.keep_private(settings)
     jobs = _copy_database(data.database_path, copy.database_path)
