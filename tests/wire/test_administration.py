@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -13,6 +14,8 @@ import httpx
 import pytest
 from qiskit import QuantumCircuit
 from wire_lab import Server, posted, serving, settled, submit, until
+
+from ketline.client import connect
 
 CONFIG = """
 [money]
@@ -37,6 +40,7 @@ name = "shop"
 name = "ket_manila"
 device = "manila"
 seed = 1
+drift = 0.5
 
 [[qpus]]
 name = "ket_paced"
@@ -349,3 +353,45 @@ def test_a_wrong_window_names_the_field(
     answer = admin.post(own(centre, "/qpus/ket_manila/windows"), json=body)
     assert answer.status_code == 400
     assert answer.json()["errors"][0]["message"].startswith(f"{field}:")
+
+
+@pytest.mark.feature("Backends", "`properties(datetime=…)`, `target_history()` and `calibration_id`: history")
+def test_the_history_of_a_devices_properties_through_the_client(
+    centre: Server, admin: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each calibration leaves its own figures; earlier ones are found by their time and by their id."""
+    monkeypatch.setenv("IAM_URL", centre.url)
+    began = datetime.now(UTC)
+
+    def calibrated() -> tuple[str, datetime]:
+        def last() -> Any:
+            return service.backend("ket_manila").properties(refresh=True).last_update_date
+
+        before = last()
+        # An id tells the second.
+        time.sleep(max(0.0, 1.05 - (datetime.now(UTC) - before).total_seconds()))
+        assert admin.post(own(centre, "/qpus/ket_manila/calibrate")).status_code == 204
+        until(lambda: last() > before)
+        at = last().astimezone(UTC)
+        return f"ket_manila-{at:%Y%m%dT%H%M%SZ}", at
+
+    service = connect(centre.url, centre.key, instance="lab")
+    first, first_at = calibrated()
+    second, second_at = calibrated()
+    backend = service.backend("ket_manila")
+    now = backend.properties()
+    earlier = backend.properties(datetime=first_at + (second_at - first_at) / 2)
+    recorded = backend.properties(datetime=began - timedelta(minutes=1))
+    assert (earlier.last_update_date, now.last_update_date) == (first_at, second_at)
+    assert len({found.t1(0) for found in (recorded, earlier, now)}) == 3
+    assert backend.properties(datetime=datetime(2001, 1, 1, tzinfo=UTC)) is None
+    assert backend.target_history(datetime=first_at).qubit_properties[0].t1 == pytest.approx(earlier.t1(0))
+    for name, found in ((first, earlier), (second, now)):
+        chosen = service.backend("ket_manila", calibration_id=name)
+        assert chosen.properties().t1(0) == found.t1(0)
+        assert chosen.calibration_id == name
+    for wrong in ("ket_manila-20010101T000000Z", "ket_manila-20011399T000000Z", f"{first}x", "ket_paced"):
+        answer = admin.get("/backends/ket_manila/properties", params={"calibration_id": wrong})
+        assert (answer.status_code, answer.json()["errors"][0]["code"]) == (404, 9706)
+    shown = next(q for q in admin.get(own(centre, "/qpus")).json()["qpus"] if q["name"] == "ket_manila")
+    assert datetime.fromisoformat(shown["process"]["last_calibration"]) >= second_at

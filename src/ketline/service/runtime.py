@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
 import gc
 import logging
 import os
@@ -12,7 +11,6 @@ import secrets
 import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +19,12 @@ from ketline.compute.pool import Pool
 from ketline.config import Settings
 from ketline.core.events import InstanceRegistered
 from ketline.core.scheduler import Scheduler
-from ketline.errors import CALIBRATION_NOT_FOUND, INSTANCE_NOT_FOUND, KetlineError
+from ketline.errors import INSTANCE_NOT_FOUND, KetlineError
 from ketline.programs.base import programs
 from ketline.service import backends as backends_of_centre
 from ketline.service import bootstrap, recovery, tasks
 from ketline.service.backends import Backend
+from ketline.service.backends_door import BackendsDoor
 from ketline.service.board import Board
 from ketline.service.clock import Clock
 from ketline.service.data import DataFolder
@@ -38,8 +37,8 @@ from ketline.service.instances import Instance, Instances
 from ketline.service.job_door import JobDoor
 from ketline.service.keys import Keyring
 from ketline.service.ledger_door import LedgerDoor
-from ketline.service.views import BackendView, InstanceView, Principal
-from ketline.service.windows_door import WindowsDoor, notice
+from ketline.service.views import InstanceView, Principal
+from ketline.service.windows_door import WindowsDoor
 from ketline.service.work import Work
 from ketline.service.workload_door import WorkloadDoor
 from ketline.store import queries
@@ -63,7 +62,9 @@ def end_process(error: BaseException) -> None:
     os._exit(FATAL_STATUS)
 
 
-class LiveRuntime(JobDoor, WorkloadDoor, LedgerDoor, GovernanceDoor, WindowsDoor, ExplainingDoor):
+class LiveRuntime(
+    JobDoor, WorkloadDoor, BackendsDoor, LedgerDoor, GovernanceDoor, WindowsDoor, ExplainingDoor
+):
     """The one implementation of `ketline.service.facade.Runtime`; made by `start`."""
 
     def __init__(self, house: House, secret: bytes, lock: FolderLock) -> None:
@@ -146,43 +147,6 @@ class LiveRuntime(JobDoor, WorkloadDoor, LedgerDoor, GovernanceDoor, WindowsDoor
         """The secret with which access tokens are signed."""
         return self._secret
 
-    # backends
-
-    async def backends(self, principal: Principal, include_mocks: bool) -> Sequence[BackendView]:
-        """The backends that the instance may use."""
-        return [self._view(b) for b in self._house.backends_of(principal, mocks=include_mocks)]
-
-    async def backend(self, principal: Principal, name: str) -> BackendView:
-        """One backend; BACKEND_NOT_FOUND."""
-        return self._view(self._house.backend_of(principal, name))
-
-    def _view(self, backend: Backend) -> BackendView:
-        house = self._house
-        view = backend.view(house.engine.queue_lengths[backend.name])
-        if house.windows and not view.message:
-            coming = [w for w in house.windows.values() if w.qpu_id == backend.name]
-            view = dataclasses.replace(view, message=notice(coming, house.clock.now()))
-        return view
-
-    async def configuration(self, principal: Principal, name: str, calibration_id: str | None) -> bytes:
-        """The configuration in wire form."""
-        backend = self._house.backend_of(principal, name)
-        _check_calibration(backend, calibration_id)
-        return backend.configuration
-
-    async def properties(
-        self, principal: Principal, name: str, updated_before: datetime | None, calibration_id: str | None
-    ) -> bytes:
-        """The properties in wire form; ``null`` when there are none."""
-        backend = self._house.backend_of(principal, name)
-        _check_calibration(backend, calibration_id)
-        if updated_before is not None and backend.serial:
-            before = updated_before.timestamp()
-            kept = await self._house.store.read(queries.properties, name, before)
-            if kept is not None:
-                return kept
-        return backend.properties
-
     # instances
 
     async def instance(self, principal: Principal) -> InstanceView:
@@ -208,11 +172,6 @@ class LiveRuntime(JobDoor, WorkloadDoor, LedgerDoor, GovernanceDoor, WindowsDoor
             "jobs": {"unfinished": len(house.engine.scheduler.jobs)},
             "workloads": {"open": len(house.engine.scheduler.workloads)},
         }
-
-
-def _check_calibration(backend: Backend, calibration_id: str | None) -> None:
-    if calibration_id is not None and calibration_id != backend.device.calibration_id:
-        raise KetlineError(CALIBRATION_NOT_FOUND, name=backend.name, calibration_id=calibration_id)
 
 
 async def start(
