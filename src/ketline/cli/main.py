@@ -14,6 +14,7 @@ from ketline.cli import (
     backtest,
     backup,
     demo,
+    doctor,
     env,
     estimate,
     explain,
@@ -68,7 +69,7 @@ for verb in (serve, env, demo):
     verb.register(app)
 for group in (jobs, sessions, qpus, instances, keys):
     app.add_typer(group.app)
-for verb in (usage, audit, explain, estimate, top, plan, simulate, backtest, export, backup):
+for verb in (usage, audit, explain, estimate, top, plan, simulate, backtest, export, backup, doctor):
     verb.register(app)
 
 

@@ -39,6 +39,13 @@ class FileKind(StrEnum):
     LOG = "logs"
 
 
+def place(kind: FileKind, identity: str) -> str:
+    """Where a file lies below the root."""
+    if not identity.replace("-", "").isalnum():
+        raise ValueError(f"not an id: {identity!r}")
+    return f"{kind.value}/{identity[-2:]}/{identity}"
+
+
 Done = Callable[[BaseException | None], None]
 _Wish = tuple[str, bytes | Path | None, Done]
 """Name below the root, what (bytes, a file to move there, or None to delete), and who is told."""
@@ -226,16 +233,10 @@ class Files:
 
     def local_path(self, kind: FileKind, identity: str) -> Path | None:
         """Where the file is on this machine; None when it is elsewhere."""
-        return self._local / self._name(kind, identity) if self._local is not None else None
-
-    @staticmethod
-    def _name(kind: FileKind, identity: str) -> str:
-        if not identity.replace("-", "").isalnum():
-            raise ValueError(f"not an id: {identity!r}")
-        return f"{kind.value}/{identity[-2:]}/{identity}"
+        return self._local / place(kind, identity) if self._local is not None else None
 
     def _remote(self, kind: FileKind, identity: str) -> str:
-        return f"{self._root}/{self._name(kind, identity)}"
+        return f"{self._root}/{place(kind, identity)}"
 
     async def put(self, kind: FileKind, identity: str, content: bytes) -> None:
         """Write a file; it is durable on return.
@@ -246,7 +247,7 @@ class Files:
         if self._local is None:
             await self._in_thread(self._fs.pipe_file, self._remote(kind, identity), content)
         else:
-            await self._write_local(self._name(kind, identity), content, len(content))
+            await self._write_local(place(kind, identity), content, len(content))
 
     async def adopt(self, kind: FileKind, identity: str, source: Path) -> int:
         """Move a complete local file here and return its size in bytes; it is durable on return."""
@@ -255,7 +256,7 @@ class Files:
             await self._in_thread(self._fs.put_file, str(source), self._remote(kind, identity))
             await self._in_thread(source.unlink)
         else:
-            await self._write_local(self._name(kind, identity), source, size)
+            await self._write_local(place(kind, identity), source, size)
         return size
 
     async def _write_local(self, name: str, content: bytes | Path | None, size: int) -> None:
@@ -300,7 +301,7 @@ class Files:
     def _open(self, kind: FileKind, identity: str) -> tuple[Any, int, bytes] | None:
         try:
             if self._local is not None:
-                path = self._local / self._name(kind, identity)
+                path = self._local / place(kind, identity)
                 file: Any = path.open("rb")
                 size = os.fstat(file.fileno()).st_size
             else:
@@ -333,7 +334,7 @@ class Files:
             with contextlib.suppress(FileNotFoundError):
                 await self._in_thread(self._fs.rm_file, self._remote(kind, identity))
         else:
-            await self._write_local(self._name(kind, identity), None, 0)
+            await self._write_local(place(kind, identity), None, 0)
 
     async def _in_thread(self, work: Callable[..., R], *args: object) -> R:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work, *args)

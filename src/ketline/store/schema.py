@@ -53,12 +53,26 @@ def version(engine: sa.Engine) -> str | None:
         return str(found) if found is not None else None
 
 
-def upgrade(engine: sa.Engine) -> None:
-    """Run the migrations that are missing."""
+def require_head(engine: sa.Engine) -> None:
+    """Refuse a database that isn't of this version, and change nothing."""
+    at = _version_or_refusal(engine)
+    if at != HEAD:
+        raise StoreError(
+            f"The database {engine.url!r} is of schema {at or 'none'}; this Ketline works with {HEAD}. "
+            "Starting a server with it brings an older one up to date."
+        )
+
+
+def _version_or_refusal(engine: sa.Engine) -> str | None:
     try:
-        at = version(engine)
+        return version(engine)
     except sa.exc.DBAPIError as error:
         raise StoreError(f"The database {engine.url!r} can't be opened: {error.orig}") from error
+
+
+def upgrade(engine: sa.Engine) -> None:
+    """Run the migrations that are missing."""
+    at = _version_or_refusal(engine)
     if at == HEAD:
         return
     # Alembic takes a while to import, and is rarely needed.
