@@ -43,7 +43,10 @@ def test_a_qpu_is_paused_resumed_calibrated_and_retired(ketline: Ketline, server
     lines = ketline("audit", "--data", server.data, "--subject", "ket_manila", "--json").json
     assert len(lines) >= 3
     assert all(line["subject"] == "ket_manila" for line in lines)
-    assert "helium refill" in ketline("audit", "--data", server.data).out
+    told = ketline("audit", "--data", server.data).out
+    assert "helium refill" in told
+    assert "administrator" in told
+    assert lines[0]["actor"] not in told
 
 
 def test_an_instance_is_changed(ketline: Ketline, server: Serving) -> None:

@@ -22,10 +22,13 @@ def audit(
     """Show what administrators did, newest first, from a running server."""
     from ketline.cli.remote import Remote
 
-    lines = Remote.of(data).ask(
-        "GET", "/ketline/v1/audit", query={"subject": subject, "limit": min(limit, 1_000)}
-    )
-    rows = [{**line, "details": json.dumps(line["facts"])} for line in lines["audit"]]
+    remote = Remote.of(data)
+    lines = remote.ask("GET", "/ketline/v1/audit", query={"subject": subject, "limit": min(limit, 1_000)})
+    names = {user["id"]: user["name"] for user in remote.ask("GET", "/ketline/v1/users")["users"]}
+    rows = [
+        {**line, "actor": names.get(line["actor"], line["actor"]), "details": json.dumps(line["facts"])}
+        for line in lines["audit"]
+    ]
     show(lines["audit"] if as_json else rows, COLUMNS, as_json=as_json, empty="Nothing was changed yet.")
 
 
