@@ -18,6 +18,7 @@ from ketline.api.app import create_app
 from ketline.api.patience import PatientProtocol, end_silence
 from ketline.config import Settings
 from ketline.errors import CANNOT_LISTEN, KetlineError
+from ketline.logs import LineFormatter
 from ketline.service import runtime as service
 
 _BACKLOG = 4_096
@@ -34,7 +35,9 @@ def run(settings: Settings, data_dir: Path, *, ready: Ready | None = None) -> No
 
     ``ready`` is called once requests are answered; without it, a line is printed. Raises CANNOT_LISTEN.
     """
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    handler = logging.StreamHandler()
+    handler.setFormatter(LineFormatter())
+    logging.basicConfig(handlers=[handler])
     _allow_many_connections()
     with contextlib.closing(_listen(settings.server.host, settings.server.port)) as listener:
         uvloop.run(_serve(settings, data_dir, listener, ready or _announce))
