@@ -43,6 +43,7 @@ Turn = tuple[str, Real]
 
 _AMPLITUDES = 1 << 21
 _LEAST_BRANCHES = 4
+_MOST_BRANCHES = 4096
 _OPERATOR_BYTES = 64_000_000
 _STEP_BYTES = 1_000
 _NORMALISED = 32
@@ -231,7 +232,7 @@ class Trajectories:
         """
         bits = np.empty((last - first, shots, len(self.clbits)), dtype=np.uint8)
         most = max(1, _OPERATOR_BYTES // (_STEP_BYTES * max(1, len(self.steps))))
-        step = max(1, min(most, (_AMPLITUDES >> self.width) // 2))
+        step = max(1, min(most, self._branches() // 2))
         for start in range(first, last, step):
             stop = min(last, start + step)
             ends = list(self._ends(start, stop, shots, rng))
@@ -246,6 +247,10 @@ class Trajectories:
                 bits[start - first : stop - first, :, column] = true
         return bits
 
+    def _branches(self) -> int:
+        """How many branches one array may hold."""
+        return min(_MOST_BRANCHES, max(_LEAST_BRANCHES, _AMPLITUDES >> self.width))
+
     def _ends(
         self, first: int, last: int, shots: int, rng: np.random.Generator
     ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
@@ -257,7 +262,7 @@ class Trajectories:
         start = _Batch(
             ground, np.arange(count), np.full(count, shots), list(reversed(range(self.width)))
         )  # fmt: skip
-        most = max(_LEAST_BRANCHES, _AMPLITUDES >> self.width)
+        most = self._branches()
         waiting = [(0, start)]
         while waiting:
             at, batch = waiting.pop()
