@@ -7,6 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Awaitable, Callable
+from multiprocessing import forkserver
 from pathlib import Path
 
 import pytest
@@ -262,3 +263,21 @@ def test_a_worker_that_never_starts_is_tried_again_without_haste() -> None:
         assert pool.facts["workers"] <= 1
 
     with_pool(scenario, workers=1, tasks={"echo": "compute_doubles:is_not_there"})
+
+
+def test_a_fork_server_that_dies_in_the_middle_of_a_start_is_replaced() -> None:
+    async def scenario(pool: Pool) -> None:
+        await pid_of(pool)
+        fork_server = forkserver._forkserver._forkserver_pid  # type: ignore[attr-defined]
+        os.kill(fork_server, signal.SIGSTOP)
+        pool._hire()
+        await asyncio.sleep(0.3)
+        assert len(pool._workers) == 3, "the third is being started"
+        os.kill(fork_server, signal.SIGKILL)
+        deadline = time.monotonic() + PATIENCE
+        while pool.facts["ready"] < 3:
+            assert time.monotonic() < deadline, pool.facts
+            await asyncio.sleep(0.05)
+        assert await pool.run("echo", {"is": "well"}, timeout_seconds=PATIENCE) == {"is": "well"}
+
+    with_pool(scenario)

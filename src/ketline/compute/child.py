@@ -78,8 +78,9 @@ class Child:
     async def _start(self) -> None:
         try:
             connection, process = await self._loop.run_in_executor(_starters, self._fork)
-        except OSError as error:
-            self._finish(f"could not be started: {error}")
+        except (OSError, EOFError) as error:
+            # The end of a file, when the fork server died before it had started the child.
+            self._finish(f"could not be started: {error or 'the fork server is gone'}")
             return
         self._connection, self._process = connection, process
         self._loop.add_reader(connection.fileno(), self._readable)
