@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from ketline.core import events
-from ketline.core.model import InstanceSpec, Job, JobStatus, Mode, QpuMode, QpuSpec
+from ketline.core.explain import Why
+from ketline.core.model import InstanceSpec, Job, JobStatus, Mode, QpuMode, QpuSpec, QpuWindow
 from ketline.core.scheduler import Scheduler
 from ketline.planning.backtest import backtest
 from ketline.planning.centre import Centre
@@ -94,6 +95,29 @@ def test_a_calibration_under_way_is_waited_for() -> None:
     )["late"]
     assert forecast.on_qpu is not None
     assert forecast.on_qpu.middle == pytest.approx(300.0)
+
+
+def test_start_position_and_reason_agree_about_an_announced_window() -> None:
+    scheduler = queue(20)
+    scheduler.handle(events.JobSubmitted("short", "j", "u", "q", "sampler", estimate_seconds=2.0), 0.0)
+    scheduler.handle(events.WindowAnnounced(QpuWindow("w", "q", 135.0, 1_000.0)), 0.0)
+    told = {job_id: scheduler.explain(job_id) for job_id in scheduler.queue("q")}
+    model = known_durations()
+    forecast = Forecaster(model, History()).forecast(scheduler, list(told), 0.0)
+    after = [job_id for job_id, explained in told.items() if explained.reason.why is Why.WINDOW_AHEAD]
+    assert after
+    assert after[0] not in ("short", "j5")
+    assert [told[job_id].position for job_id in told] == list(range(1, 17))
+    for job_id, explained in told.items():
+        on_qpu = forecast[job_id].on_qpu
+        assert on_qpu is not None
+        if job_id in after:
+            assert explained.reason.until == 1_000.0
+            assert on_qpu.middle >= 1_000.0
+        else:
+            assert on_qpu.middle < 135.0
+    starts = [forecast[job_id].running.middle for job_id in told]  # type: ignore[union-attr]
+    assert starts == sorted(starts)
 
 
 def test_what_never_starts_has_no_start_time() -> None:

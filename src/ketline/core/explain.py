@@ -15,6 +15,7 @@ from ketline.core import order, reasons, windows
 from ketline.core.centre import Centre, Group, Qpu
 from ketline.core.dispatch import drained, enters, next_of, owns
 from ketline.core.model import Job, JobStatus, Stage
+from ketline.core.order import Place
 
 
 class Why(StrEnum):
@@ -52,9 +53,9 @@ class Explanation:
     """Where an unfinished job stands.
 
     ``position`` counts all queued jobs of the QPU in the order in which they would start if nothing more
-    came, ``position_own`` those of the job's instance; both start at 1 and are None for a job that has
-    started. ``queue_length`` is the number of queued jobs of the QPU. ``ratio`` is the instance's usage
-    relative to its allocation.
+    came, announced windows included, ``position_own`` those of the job's instance; both start at 1 and are
+    None for a job that has started. ``queue_length`` is the number of queued jobs of the QPU. ``ratio`` is
+    the instance's usage relative to its allocation.
     """
 
     job_id: str
@@ -71,24 +72,31 @@ class Explanation:
 def explain(c: Centre, job: Job) -> Explanation:
     """Explain one unfinished job."""
     qpu = c.qpus[job.qpu_id]
-    places = order.positions(c, job)
+    place = order.place(c, job)
     return Explanation(
         job_id=job.job_id,
         status=job.status,
         stage=job.stage,
-        position=None if places is None else places[0],
-        position_own=None if places is None else places[1],
+        position=None if place is None else place.position,
+        position_own=None if place is None else place.position_own,
         queue_length=qpu.queued,
         ratio=c.fair.shares[job.instance_id].ratio(c.now),
-        reason=reason(c, job),
+        reason=_reason(c, job, place),
         story=_story(c, job),
     )
 
 
 def reason(c: Centre, job: Job) -> Waiting:
-    """The one reason alone: what an explanation holds, without counting who is before the job."""
+    """The one reason alone: what an explanation holds, without counting who is before the job, unless a
+    window is announced, which makes that matter."""
+    return _reason(c, job, order.place(c, job) if c.qpus[job.qpu_id].windows else None)
+
+
+def _reason(c: Centre, job: Job, place: Place | None) -> Waiting:
     qpu = c.qpus[job.qpu_id]
-    return _why_queued(c, qpu, job) if job.status is JobStatus.QUEUED else _why_running(c, qpu, job)
+    if job.status is not JobStatus.QUEUED:
+        return _why_running(c, qpu, job)
+    return _why_queued(c, qpu, job, c.now if place is None else place.starts_at)
 
 
 def _story(c: Centre, job: Job) -> tuple[tuple[float, str], ...]:
@@ -115,15 +123,16 @@ def _closed_to(c: Centre, qpu: Qpu, job: Job) -> Waiting | None:
     return Waiting(Why.RESERVATION, f"{qpu.spec.qpu_id} is reserved for another instance.", window.ends_at)
 
 
-def _window_ahead(c: Centre, qpu: Qpu, job: Job) -> Waiting | None:
+def _window_ahead(c: Centre, qpu: Qpu, job: Job, free_at: float) -> Waiting | None:
+    """A window that begins before the job can have ended when it has the QPU from ``free_at`` on."""
     boundary = windows.next_boundary(qpu, job.instance_id, c.now)
-    if boundary is None or windows.fits(qpu, job, c.now):
+    if boundary is None or free_at + windows.expected(job) <= boundary:
         return None
     ends = max(window.ends_at for window in qpu.windows.values() if window.starts_at == boundary)
     return Waiting(
         Why.WINDOW_AHEAD,
         f"{qpu.spec.qpu_id} isn't available from {datetime.fromtimestamp(boundary, UTC):%Y-%m-%d %H:%M} UTC"
-        " on, and by its estimate the job can't end before.",
+        " on, and by the estimates of the job and of what is before it, it can't end before.",
         ends,
     )
 
@@ -141,17 +150,19 @@ def _held(c: Centre, job: Job) -> Waiting | None:
     )
 
 
-def _why_queued(c: Centre, qpu: Qpu, job: Job) -> Waiting:
+def _why_queued(c: Centre, qpu: Qpu, job: Job, free_at: float) -> Waiting:
     group = c.group_of(job)
     holder = None if qpu.holder is None else c.groups[qpu.holder]
     mine = holder is not None and group is holder
     waiting = _closed_to(c, qpu, job)
     if waiting is None and not mine:
         waiting = _held(c, job)
-    if waiting is None and holder is not None:
+    if waiting is None and holder is not None and enters(holder) and not (mine and owns(holder)):
         waiting = _behind_own(qpu, holder) if mine else _behind_holder(qpu, holder, group, job)
     if waiting is None:
-        waiting = _window_ahead(c, qpu, job)
+        waiting = _window_ahead(c, qpu, job, free_at)
+    if waiting is None and holder is not None:
+        waiting = _behind_own(qpu, holder) if mine else _behind_holder(qpu, holder, group, job)
     if waiting is not None:
         return waiting
     if len(qpu.running) >= qpu.spec.lanes:
@@ -228,7 +239,7 @@ def _why_running(c: Centre, qpu: Qpu, job: Job) -> Waiting:
             workload_id=group.noun.workload_id,
         )
     if not qpu.locked and not windows.fits_qpu(qpu, job, c.now):
-        ahead = _window_ahead(c, qpu, job)
+        ahead = _window_ahead(c, qpu, job, c.now)
         if ahead is not None:
             return ahead
     return _qpu_busy(qpu, job)

@@ -3,112 +3,174 @@
 Fair share takes the instance with the least ratio and charges it the job's estimate, again and again. So a
 job's rank is its instance's ratio at the time when all before it are charged, and accounts merge in the
 same way one level up. Computed for one job in one pass over what is ahead of it.
+
+Windows change the order: a job that can't end before its QPU is taken away lets others pass that can, keeps
+its place, and is taken afterwards. For that the pass keeps the time at which each job would have the QPU, by
+the estimates of those before it.
 """
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass, field
+from math import inf
 
-from ketline.core.centre import Centre, Group, Qpu
+from ketline.core.centre import Centre, Qpu
 from ketline.core.model import Job, JobStatus
-from ketline.core.windows import expected
+from ketline.core.windows import boundary_at, edges, expected, under_way
 
 
 @dataclass(frozen=True, slots=True)
-class Unit:
-    """What is selected as a whole: an individual job, or a session or batch with all it has queued."""
+class Place:
+    """A queued job's place: among all of its QPU and among its instance's own (1 is next), and when it would
+    have the QPU by the estimates of what is before it; ``inf`` while it is held."""
 
-    jobs: tuple[Job, ...]
-    seconds: float
+    position: int
+    position_own: int
+    starts_at: float
+
+
+@dataclass(slots=True, eq=False)
+class Line:
+    """What an instance has waiting of one kind: its individual jobs, each a unit by itself, or its sessions
+    and batches, each selected as a whole with all it has queued. The oldest unit is first."""
+
+    units: deque[deque[Job]] = field(default_factory=deque)
 
     @property
     def seq(self) -> int:
-        """Its age."""
-        return self.jobs[0].seq
+        """The age of its oldest."""
+        return self.units[0][0].seq
 
 
-def queue(c: Centre, qpu: Qpu) -> Iterator[Job]:
-    """All queued jobs of a QPU, in the order in which they would be taken: the holder's, then by fair
-    share. Work that a limit holds comes last, oldest first."""
+@dataclass(slots=True, eq=False)
+class Turn:
+    """An instance's turns: the lines that may be taken from, those that wait for the next edge of a window,
+    and what its turns so far are charged."""
+
+    instance_id: str
+    lines: list[Line]
+    blocked: list[Line] = field(default_factory=list)
+    charged: float = 0.0
+
+    def oldest(self) -> Line:
+        """The line whose oldest is the oldest of all."""
+        return min(self.lines, key=lambda line: line.seq)
+
+
+def queue(c: Centre, qpu: Qpu) -> Iterator[tuple[Job, float]]:
+    """All queued jobs of a QPU, in the order in which they would be taken, each with the time at which it
+    would have the QPU: the holder's, then by fair share. Work that a limit holds comes last, oldest first."""
+    free_at = c.now + under_way(qpu, c.now)
     holder = None if qpu.holder is None else c.groups[qpu.holder]
+    turns: dict[str, Turn] = {}
+    held: list[deque[Job]] = []
+    for instance_id, lines in _lines(c, qpu).items():
+        if c.fair.shares[instance_id].held:
+            held += [unit for line in lines for unit in line.units]
+        else:
+            turns[instance_id] = Turn(instance_id, lines)
+    left: deque[Job] = deque()
     if holder is not None:
-        yield from holder.queued.values()
-    accounts: dict[str, dict[str, list[Unit]]] = {}
-    held: list[Unit] = []
-    for instance_id, units in _units(c, qpu).items():
-        share = c.fair.shares[instance_id]
-        if share.held:
-            held += units
-        else:
-            accounts.setdefault(share.spec.account_id, {})[instance_id] = units
-    yield from (job for unit in _merge(c, accounts) for job in unit.jobs)
-    yield from (job for unit in sorted(held, key=lambda unit: unit.seq) for job in unit.jobs)
+        left.extend(holder.queued.values())
+        free_at = yield from _take_unit(qpu, left, free_at)
+    if left:  # the holder's, that can't end before a window: it takes its place in the queue again
+        own = turns.setdefault(left[0].instance_id, Turn(left[0].instance_id, []))
+        own.lines.append(Line(deque([left])))
+    yield from _merge(c, qpu, turns, free_at)
+    yield from ((job, inf) for unit in sorted(held, key=lambda unit: unit[0].seq) for job in unit)
 
 
-def _units(c: Centre, qpu: Qpu) -> dict[str, list[Unit]]:
+def _lines(c: Centre, qpu: Qpu) -> dict[str, list[Line]]:
     singles, groups = qpu.pool.waiting()
-    units = {
-        instance_id: [Unit((job,), expected(job)) for job in jobs] for instance_id, jobs in singles.items()
-    }
+    lines: dict[str, list[Line]] = {}
+    for instance_id, jobs in singles.items():
+        if jobs:
+            lines.setdefault(instance_id, []).append(Line(deque(deque((job,)) for job in jobs)))
     for instance_id, names in groups.items():
-        own = units.setdefault(instance_id, [])
-        own += [_unit(c.groups[name]) for name in names]
-        own.sort(key=lambda unit: unit.seq)
-    return {instance_id: own for instance_id, own in units.items() if own}
+        units = sorted(
+            (deque(c.groups[name].queued.values()) for name in names), key=lambda unit: unit[0].seq
+        )
+        if units:
+            lines.setdefault(instance_id, []).append(Line(deque(units)))
+    return lines
 
 
-def _unit(group: Group) -> Unit:
-    jobs = tuple(group.queued.values())
-    return Unit(jobs, sum(expected(job) for job in jobs))
+def _fits(qpu: Qpu, job: Job, at: float) -> bool:
+    return at + expected(job) <= boundary_at(qpu, job.instance_id, at)
 
 
-def _merge(c: Centre, accounts: dict[str, dict[str, list[Unit]]]) -> Iterator[Unit]:
-    """Units by account's ratio, instance's ratio, age; each charged to both before the next is taken."""
+def _take_unit(qpu: Qpu, unit: deque[Job], at: float) -> Generator[tuple[Job, float], None, float]:
+    """The unit's jobs for as long as they fit; returns when the QPU is free then. The rest stays in it."""
+    while unit and (not qpu.windows or _fits(qpu, unit[0], at)):
+        job = unit.popleft()
+        yield job, at
+        at += expected(job)
+    return at
+
+
+def _merge(c: Centre, qpu: Qpu, turns: dict[str, Turn], at: float) -> Iterator[tuple[Job, float]]:
+    """By account's ratio, instance's ratio, age; each unit charged to both before the next is taken."""
     now = c.now
-    lines: list[tuple[float, float, int, str, str]] = []
-    inner: dict[str, list[tuple[float, int, str]]] = {}
-    place: dict[str, int] = {}
     used: dict[str, float] = {}  # charged on the way, by account
-    charged: dict[str, float] = {}  # and by instance
-    for account_id, instances in accounts.items():
-        heap = inner[account_id] = []
-        for instance_id, units in instances.items():
-            place[instance_id] = 0
-            charged[instance_id] = 0.0
-            heap.append((c.fair.shares[instance_id].ratio(now), units[0].seq, instance_id))
+    while True:
+        accounts: dict[str, list[tuple[float, int, str]]] = {}
+        for turn in turns.values():
+            if turn.lines:
+                share = c.fair.shares[turn.instance_id]
+                entry = (share.ratio(now, turn.charged), turn.oldest().seq, turn.instance_id)
+                accounts.setdefault(share.spec.account_id, []).append(entry)
+        heap: list[tuple[float, float, int, str, str]] = []
+        for account_id, inner in accounts.items():
+            heapq.heapify(inner)
+            ratio = c.fair.accounts[account_id].ratio(now, used.setdefault(account_id, 0.0))
+            heap.append((ratio, *inner[0], account_id))
         heapq.heapify(heap)
-        used[account_id] = 0.0
-        lines.append((c.fair.accounts[account_id].ratio(now), *heap[0], account_id))
-    heapq.heapify(lines)
-    while lines:
-        _, _, _, instance_id, account_id = lines[0]
-        heap, units, share = inner[account_id], accounts[account_id][instance_id], c.fair.shares[instance_id]
-        unit = units[place[instance_id]]
-        yield unit
-        place[instance_id] += 1
-        used[account_id] += unit.seconds
-        if place[instance_id] < len(units):
-            following = units[place[instance_id]]
-            charged[instance_id] += unit.seconds
-            heapq.heapreplace(heap, (share.ratio(now, charged[instance_id]), following.seq, instance_id))
-        else:
-            heapq.heappop(heap)
-        if heap:
-            account = c.fair.accounts[account_id]
-            heapq.heapreplace(lines, (account.ratio(now, used[account_id]), *heap[0], account_id))
-        else:
-            heapq.heappop(lines)
+        next_edge = min((edge for edge in edges(qpu) if edge > at), default=inf)
+        while heap and at < next_edge:
+            _, _, _, instance_id, account_id = heap[0]
+            turn, inner, share = turns[instance_id], accounts[account_id], c.fair.shares[instance_id]
+            line = turn.oldest()
+            unit = line.units[0]
+            seconds = sum(expected(job) for job in unit)
+            at = yield from _take_unit(qpu, unit, at)
+            if unit:
+                seconds -= sum(expected(job) for job in unit)
+                turn.lines.remove(line)
+                turn.blocked.append(line)
+            else:
+                line.units.popleft()
+                if not line.units:
+                    turn.lines.remove(line)
+            turn.charged += seconds
+            used[account_id] += seconds
+            if turn.lines:
+                heapq.heapreplace(inner, (share.ratio(now, turn.charged), turn.oldest().seq, instance_id))
+            else:
+                heapq.heappop(inner)
+            if inner:
+                ratio = c.fair.accounts[account_id].ratio(now, used[account_id])
+                heapq.heapreplace(heap, (ratio, *inner[0], account_id))
+            else:
+                heapq.heappop(heap)
+        # an edge is passed, or nothing that is left fits before it
+        if next_edge < inf:
+            at = max(at, next_edge)
+        elif not any(turn.lines or turn.blocked for turn in turns.values()):
+            return
+        for turn in turns.values():
+            turn.lines, turn.blocked = turn.lines + turn.blocked, []
 
 
-def positions(c: Centre, job: Job) -> tuple[int, int] | None:
-    """A queued job's position among all of its QPU and among its instance's own; 1 is next."""
+def place(c: Centre, job: Job) -> Place | None:
+    """A queued job's place; None for one that has started."""
     if job.status is not JobStatus.QUEUED:
         return None
     own = 0
-    for place, other in enumerate(queue(c, c.qpus[job.qpu_id]), 1):
+    for position, (other, at) in enumerate(queue(c, c.qpus[job.qpu_id]), 1):
         own += other.instance_id == job.instance_id
-        if other is job:
-            return place, own
+        if other.job_id == job.job_id:
+            return Place(position, own, at)
     return None

@@ -137,7 +137,7 @@ class Scheduler:
 
     def queue(self, qpu_id: str) -> list[str]:
         """The ids of a QPU's queued jobs, in the order in which they would start if nothing more came."""
-        return [job.job_id for job in order.queue(self._c, self._c.qpus[qpu_id])]
+        return [job.job_id for job, _ in order.queue(self._c, self._c.qpus[qpu_id])]
 
     def lanes(self, qpu_id: str) -> list[str]:
         """The ids of the jobs in a QPU's lanes, in the order in which they started."""

@@ -28,8 +28,7 @@ def look_again(c: Centre, qpu: Qpu, now: float) -> None:
     """A window was changed, begins or ends: drop what is over, and see what may start now."""
     for window_id in [name for name, window in qpu.windows.items() if window.ends_at <= now]:
         del qpu.windows[window_id]
-    edges = [edge for window in qpu.windows.values() for edge in (window.starts_at, window.ends_at)]
-    ahead = [edge for edge in edges if edge > now]
+    ahead = [edge for edge in edges(qpu) if edge > now]
     if ahead:
         c.timers.set(TimerKind.WINDOW, qpu.spec.qpu_id, min(ahead))
     else:
@@ -67,6 +66,20 @@ def next_boundary(qpu: Qpu, instance_id: str, now: float) -> float | None:
     return min(starts, default=None)
 
 
+def edges(qpu: Qpu) -> list[float]:
+    """All times at which a window begins or ends."""
+    return [edge for window in qpu.windows.values() for edge in (window.starts_at, window.ends_at)]
+
+
+def boundary_at(qpu: Qpu, instance_id: str, at: float) -> float:
+    """Until when the QPU is there for an instance at a time to come; ``-inf`` when it isn't."""
+    window = present(qpu, at)
+    if window is not None and window.instance_id != instance_id:
+        return -inf
+    boundary = next_boundary(qpu, instance_id, at)
+    return inf if boundary is None else boundary
+
+
 def expected(job: Job) -> float:
     """The QPU time that a job is expected to need still, from its next round on."""
     if job.estimate_seconds is None:
@@ -74,7 +87,7 @@ def expected(job: Job) -> float:
     return max(0.0, job.estimate_seconds - job.qpu_seconds)
 
 
-def _under_way(qpu: Qpu, now: float) -> float:
+def under_way(qpu: Qpu, now: float) -> float:
     """The QPU time that the jobs in the lanes are expected to need still."""
     total = 0.0
     for job in qpu.running.values():
@@ -90,7 +103,7 @@ def fits(qpu: Qpu, job: Job, now: float) -> bool:
     if not open_to(qpu, job.instance_id, now):
         return False
     boundary = next_boundary(qpu, job.instance_id, now) if qpu.windows else None
-    return boundary is None or now + _under_way(qpu, now) + expected(job) <= boundary
+    return boundary is None or now + under_way(qpu, now) + expected(job) <= boundary
 
 
 def fits_qpu(qpu: Qpu, job: Job, now: float) -> bool:
