@@ -8,6 +8,7 @@ import uuid
 
 _DIGITS = "0123456789abcdefghijklmnopqrstuv"
 _COUNTER_BITS = 24
+_LENGTH = 20
 
 _NAMESPACE = uuid.UUID("5b5d25f4-3a0c-5c55-9d3b-6f9d8a1c7e10")
 
@@ -26,6 +27,13 @@ class JobIds:
         # 96 bits are 20 digits of 5 bits, the last of which has 1 bit of content.
         number <<= 4
         return "".join(_DIGITS[number >> shift & 31] for shift in range(95, -1, -5))
+
+    @staticmethod
+    def made_at(job_id: str) -> int | None:
+        """The second in which an id was made; None for what isn't one."""
+        if len(job_id) != _LENGTH or any(digit not in _DIGITS for digit in job_id):
+            return None
+        return int(job_id[:7], 32) >> 3
 
 
 def workload_id() -> str:

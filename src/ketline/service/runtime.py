@@ -10,7 +10,7 @@ import os
 import secrets
 import shutil
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from ketline.core.scheduler import Scheduler
 from ketline.errors import INSTANCE_NOT_FOUND, KetlineError
 from ketline.programs.base import programs
 from ketline.service import backends as backends_of_centre
-from ketline.service import bootstrap, recovery, tasks
+from ketline.service import bootstrap, orphans, recovery, tasks
 from ketline.service.backends import Backend
 from ketline.service.backends_door import BackendsDoor
 from ketline.service.board import Board
@@ -96,9 +96,17 @@ class LiveRuntime(
                 await self._house.pool.run("warm", {"devices": devices}, timeout_seconds=120.0)
 
         for _ in range(self._house.pool.size):
-            task = asyncio.get_running_loop().create_task(warm())
-            self._background.add(task)
-            task.add_done_callback(self._background.discard)
+            self._meanwhile(warm())
+
+    def tidy_up(self) -> None:
+        """Delete the files that a crash left without their job."""
+        house = self._house
+        self._meanwhile(orphans.sweep_quietly(house.files, house.store, house.clock.now()))
+
+    def _meanwhile(self, work: Coroutine[Any, Any, Any]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
 
     # credentials
 
@@ -239,6 +247,7 @@ async def start(
         runtime = LiveRuntime(house, secret, lock)
         await engine.durable()
         runtime.warm_up()
+        runtime.tidy_up()
         _calm_collector()
         undo.pop_all()
     return runtime

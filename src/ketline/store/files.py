@@ -14,7 +14,7 @@ import queue
 import shutil
 import threading
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from enum import StrEnum
 from pathlib import Path
@@ -335,6 +335,26 @@ class Files:
                 await self._in_thread(self._fs.rm_file, self._remote(kind, identity))
         else:
             await self._write_local(place(kind, identity), None, 0)
+
+    def stored(self, kind: FileKind) -> Iterator[list[str]]:
+        """The names of the files of a kind, some at a time; unfinished ones (``.part``) too."""
+        if self._local is None:
+            root = f"{self._root}/{kind.value}"
+            with contextlib.suppress(FileNotFoundError):
+                yield [str(path).rpartition("/")[2] for path in self._fs.find(root)]
+            return
+        top = self._local / kind.value
+        for folder in sorted(top.iterdir()) if top.is_dir() else ():
+            yield [entry.name for entry in folder.iterdir()]
+
+    async def discard(self, kind: FileKind, name: str) -> None:
+        """Delete a file by a name that `stored` gave; nothing happens if it is gone."""
+        if not name.endswith(".part"):
+            await self.drop(kind, name)
+        elif self._local is not None:
+            identity = name.removesuffix(".part")
+            path = self._local / f"{place(kind, identity)}.part"
+            await self._in_thread(lambda: path.unlink(missing_ok=True))
 
     async def _in_thread(self, work: Callable[..., R], *args: object) -> R:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work, *args)

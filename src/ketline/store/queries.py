@@ -110,6 +110,15 @@ def count_jobs(connection: sa.Connection, wanted: JobQuery) -> int:
     return int(connection.execute(total).scalar_one())
 
 
+def known_jobs(connection: sa.Connection, job_ids: Sequence[str]) -> set[str]:
+    """Those of some ids that are jobs'."""
+    found: set[str] = set()
+    for first in range(0, len(job_ids), 500):
+        some = t.jobs.c.job_id.in_(job_ids[first : first + 500])
+        found.update(connection.execute(sa.select(t.jobs.c.job_id).where(some)).scalars())
+    return found
+
+
 def unfinished_jobs(connection: sa.Connection) -> Sequence[Row]:
     """All jobs that aren't final, in the order of submission (index ``jobs_unfinished``)."""
     return (
