@@ -225,7 +225,7 @@ class RandomCentre(RuleBasedStateMachine):
     def withdraw(self, qpu: str, number: int) -> None:
         self.centre.send(events.WindowWithdrawn(qpu, f"window{number}"))
 
-    @rule(outage=st.sampled_from([0.0, 0.0, 3.0, 900.0]))
+    @rule(outage=st.sampled_from([0.0, 0.0, 3.0, 900.0, 3_600.0]))
     def crash(self, outage: float) -> None:
         """A successor takes up what the store knows."""
         for job_id in self.centre.scheduler.jobs:
