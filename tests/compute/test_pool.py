@@ -281,3 +281,19 @@ def test_a_fork_server_that_dies_in_the_middle_of_a_start_is_replaced() -> None:
         assert await pool.run("echo", {"is": "well"}, timeout_seconds=PATIENCE) == {"is": "well"}
 
     with_pool(scenario)
+
+
+def test_stopping_does_not_wait_for_a_fork_server_that_is_loading() -> None:
+    async def scenario() -> float:
+        pool = Pool(TASKS, workers=2, memory_bytes=MEMORY)
+        pool.start()
+        await pid_of(pool)
+        os.kill(forkserver._forkserver._forkserver_pid, signal.SIGSTOP)  # type: ignore[attr-defined]
+        pool._hire()
+        pool._hire()
+        await asyncio.sleep(0.1)
+        begun = time.monotonic()
+        await asyncio.wait_for(pool.close(), PATIENCE)
+        return time.monotonic() - begun
+
+    assert asyncio.run(scenario()) < PATIENCE / 3

@@ -12,6 +12,7 @@ import threading
 import types
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 from typing import Any
@@ -24,6 +25,8 @@ _context = multiprocessing.get_context("forkserver")
 # Starting a process waits for the fork server, which takes seconds to load the first time.
 _starters = ThreadPoolExecutor(1, thread_name_prefix="ketline-starter")
 _main_lock = threading.Lock()
+_STARTING_SECONDS = 1.0
+"""How long whoever ends a child waits for one that is just being started."""
 
 
 def preload(modules: Sequence[str]) -> None:
@@ -89,6 +92,8 @@ class Child:
             self.kill()
 
     def _fork(self) -> tuple[Connection, ForkServerProcess]:
+        if self._killed:
+            raise OSError("it isn't wanted any more")
         ours, theirs = _context.Pipe()
         try:
             process = _context.Process(
@@ -116,9 +121,20 @@ class Child:
     def kill(self) -> None:
         """End it at once; ``ended`` follows."""
         self._killed = True
-        if self._process is not None and self._process.pid is not None and not self.gone.done():
+        if self.gone.done():
+            return
+        if self._process is None:
+            self._loop.call_later(_STARTING_SECONDS, self._break_off)
+        elif self._process.pid is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self._process.pid, signal.SIGKILL)
+
+    def _break_off(self) -> None:
+        """End the fork server if it is still loading; only who stops kills a child that hasn't started."""
+        pid = forkserver._forkserver._forkserver_pid  # type: ignore[attr-defined]  # noqa: SLF001 - no other way
+        if self._process is None and not self.gone.done() and pid is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
     def _readable(self) -> None:
         assert self._connection is not None
