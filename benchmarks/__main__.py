@@ -16,9 +16,11 @@ from benchmarks.harness import Row, machine, show, verdict
 MODULES = {
     "core_scheduler": "The scheduler alone",
     "emulator": "The emulated QPU alone",
+    "programs": "Programs alone",
     "planning": "The planner",
     "client_bell": "A Bell circuit through the unmodified client",
     "client_session": "A session of Estimator iterations",
+    "client_programs": "Programs through the client",
     "http_load": "Plain HTTP",
     "batch_idle": "A batch of small jobs",
     "idle_cost": "What finished jobs and idling cost",

@@ -50,7 +50,7 @@ def samplex_bytes(samplex: Any) -> int:
 class Memory:
     """What one tenant's jobs share: at most ``max_bytes``, the least recently used goes first."""
 
-    def __init__(self, max_bytes: int = 16_000_000) -> None:
+    def __init__(self, max_bytes: int = 48_000_000) -> None:
         self.max_bytes = max_bytes
         self.used_bytes = 0
         self.hits = 0
@@ -85,7 +85,7 @@ class Memory:
 class Recurring:
     """The memories of all tenants that a worker has lately worked for."""
 
-    def __init__(self, max_tenants: int = 16, max_bytes: int = 16_000_000) -> None:
+    def __init__(self, max_tenants: int = 8, max_bytes: int = 48_000_000) -> None:
         self._max_tenants = max_tenants
         self._max_bytes = max_bytes
         self._memories: OrderedDict[str, Memory] = OrderedDict()

@@ -67,7 +67,7 @@ def extrapolate(
     factors, targets = np.asarray(factors, float), np.asarray(targets, float)
     sigma = _usable(np.asarray(errors, float))
     # A correction of readout may have divided by zero; no model fits that.
-    unknown = ~np.isfinite(values).all(axis=1)
+    unknown: NDArray[np.bool_] = np.logical_not(np.isfinite(values).all(axis=1))
     values = np.where(unknown[:, None], 0.0, values)
     parts = []
     for name in extrapolators:
