@@ -6,7 +6,7 @@ import secrets
 import time
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -116,11 +116,27 @@ class Engine:
         settings = self._settings
         clock = Clock(settings.pace, JOB_OVERHEAD_SECONDS)
         rng = np.random.default_rng(seed.spawn(1)[0])
-        items = self._bench.ready(unit, settings.memory_bytes, rng)
-        check_time(sum(ready.simulation_seconds for ready in items))
-        simulation = Simulation(items, seed, settings.memory_bytes, settings.name)
+        drawn = np.random.default_rng(seed)
+        outcomes: list[ItemOutcome] = []
+        approximations: list[str] = []
+        seconds = 0.0
+        for first, items in self._bench.batches(unit, settings.memory_bytes, rng):
+            seconds += sum(ready.simulation_seconds for ready in items)
+            check_time(seconds)
+            simulation = Simulation(items, drawn, settings.memory_bytes, settings.name)
+            yield from self._simulate(simulation, first, clock, started)
+            for ready, shots in zip(items, simulation.shots, strict=True):
+                outcomes.append(self._item(unit, ready, shots, drawn))
+                approximations += ready.approximations
+        started.outcome = Outcome(outcomes, clock.all_spans(), approximations)
+
+    def _simulate(
+        self, simulation: Simulation, first: int, clock: Clock, started: _Started
+    ) -> Iterator[None]:  # fmt: skip
+        """Run all calls of some items, the first of which is the unit's item ``first``."""
+        items = simulation.items
         yield from _hold(clock)
-        done = 0.0
+        done = float(started.done)
         for group in calls(items):
             begun = now()
             simulation.perform(group)
@@ -135,21 +151,16 @@ class Engine:
             yield from _hold(clock)
             ended = now()
             for piece in group:
-                clock.mark(piece, items[piece.item].parts[piece.part].repeats, begun, ended)
+                repeats = items[piece.item].parts[piece.part].repeats
+                clock.mark(replace(piece, item=first + piece.item), repeats, begun, ended)
             yield
-        for number, ready in enumerate(items):
+        for number, ready in enumerate(items, first):
             if not ready.parts:
                 # Nothing is read, so nothing was simulated; the device would have run it all the same.
                 begun = now()
                 clock.ran(ready.device_seconds)
                 yield from _hold(clock)
                 clock.whole(number, ready.sets, begun, now())
-        outcomes = [
-            self._item(unit, ready, shots, simulation.rng)
-            for ready, shots in zip(items, simulation.shots, strict=True)
-        ]
-        approximations = [text for ready in items for text in ready.approximations]
-        started.outcome = Outcome(outcomes, clock.all_spans(), approximations)
 
     def _item(
         self, unit: WorkUnit, ready: ReadyItem, shots: Shots, rng: np.random.Generator
@@ -217,17 +228,22 @@ def admit(unit: WorkUnit, device: Device, settings: QpuSettings) -> Admission:
     if unit.mock:
         check(unit, device)
         return Admission(_FIXED_SECONDS, 0, ("mock",) * len(unit.items), together(()))
-    items = bench.ready(unit, settings.memory_bytes, np.random.default_rng(0))
-    simulation = _FIXED_SECONDS + float(sum(ready.simulation_seconds for ready in items))
-    check_time(simulation)
+    simulation, memory = _FIXED_SECONDS, 0.0
+    methods: list[str] = []
+    circuits: list[tuple[int, float, float]] = []
     pause = unit.pause_seconds(device)
-    usage = sub_job((one.sets * one.item.shots, pause, one.shot_seconds - pause) for one in items)
+    for _, items in bench.batches(unit, settings.memory_bytes, np.random.default_rng(0)):
+        for one in items:
+            simulation += float(one.simulation_seconds)
+            memory = max(memory, one.memory_bytes)
+            methods.append(one.methods)
+            circuits.append((one.sets * one.item.shots, pause, one.shot_seconds - pause))
+    check_time(simulation)
+    usage = sub_job(circuits)
     return Admission(
-        qpu_seconds=max(simulation, settings.pace * usage.seconds),
-        memory_bytes=round(max((ready.memory_bytes for ready in items), default=0.0)),
-        methods=tuple(ready.methods for ready in items),
-        usage=usage,
-    )
+        qpu_seconds=max(simulation, settings.pace * usage.seconds), memory_bytes=round(memory),
+        methods=tuple(methods), usage=usage,
+    )  # fmt: skip
 
 
 def _hold(clock: Clock) -> Iterator[None]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -39,6 +40,8 @@ def _unread(uses: set[tuple[str, tuple[int, ...]]]) -> set[tuple[str, tuple[int,
 
 FEW_QUBITS = 5
 """Components of so many qubits or fewer are simulated by transfer matrices."""
+
+_BATCH_INSTRUCTIONS = 10_000
 
 TWIRLED = (
     "noise that isn't made of Paulis was replaced by its Pauli twirl, so that the stabiliser method takes it"
@@ -195,13 +198,37 @@ class Workbench:
         self.durations = Durations(device.target, device.dt_seconds)
         self.noise = DeviceNoise(device) if device.properties is not None else None
 
-    def ready(self, unit: WorkUnit, memory_bytes: int, rng: np.random.Generator) -> list[ReadyItem]:
-        """Make all items of a unit ready.
+    def batches(
+        self, unit: WorkUnit, memory_bytes: int, rng: np.random.Generator
+    ) -> Iterator[tuple[int, list[ReadyItem]]]:
+        """Make the items of a unit ready, so many at a time that their circuits don't fill the memory.
+
+        Yields:
+            The number of the first item, and items.
 
         Raises:
             JobError: an item can't be run here; the message names it.
         """
         check(unit, self.device)
+        first = 0
+        while first < len(unit.items):
+            last, size = first, 0
+            while last < len(unit.items) and (last == first or size < _BATCH_INSTRUCTIONS):
+                size += len(unit.items[last].circuit.data)
+                last += 1
+            yield first, self.ready(replace(unit, items=unit.items[first:last]), memory_bytes, rng, first)
+            first = last
+
+    def ready(
+        self, unit: WorkUnit, memory_bytes: int, rng: np.random.Generator, first: int = 0
+    ) -> list[ReadyItem]:
+        """Make all items of a unit ready, which are called by their numbers from ``first`` on.
+
+        Raises:
+            JobError: an item can't be run here; the message names it.
+        """
+        if first == 0:
+            check(unit, self.device)
         given = unit.simulator.get("noise_model") is not None
         noisy = unit.noise and (self.noise is not None or given)
         idle = unit.idle_noise and unit.noise and self.noise is not None and not given
@@ -232,7 +259,7 @@ class Workbench:
             if small_ones[number]:
                 parts.append(self._bundle(part, small, small_ones[number], values, joint[small.qubits], rng))
             for wide in wide_ones[number]:
-                where = f"the circuit of item {number}"
+                where = f"the circuit of item {first + number}"
                 parts.append(self._part(where, part, wide, values, own[wide.qubits], pause, limits, rng))
             made.append(
                 ReadyItem(
@@ -307,7 +334,7 @@ class Workbench:
         if pause is not None:
             chain = links(reduced, item.shots)
             reduced = chained(reduced, chain, pause)
-        carried = reduced.circuit.parameters
+        carried = set(reduced.circuit.parameters)
         own = {parameter: column for parameter, column in values.items() if parameter in carried}
         repeats = detunings(timed.sets, item.shots) if reduced.slow else 1
         method, approximation = self._method(

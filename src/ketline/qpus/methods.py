@@ -7,6 +7,7 @@ and refuse what would never end.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -200,7 +201,7 @@ def trajectory_method(reduced: Reduced, events: float, sets: int) -> Method:
     steps = sum(reduced.entangling.values()) + width / 2
     state = _AMPLITUDE_SECONDS * 2.0**width
     # A shot has a state of its own after its first event.
-    alone = -np.expm1(-events) / events if events else 1.0
+    alone = -math.expm1(-events) / events if events else 1.0
     return Method(
         "trajectories", steps * (_STEP_SECONDS / sets + _OPERATOR_SECONDS + state),
         (1 - alone) * steps * state + events * _EVENT_SECONDS + _DRAWN_SECONDS,

@@ -86,31 +86,47 @@ def _cut(whole: Piece, method: Method) -> Iterator[Piece]:
 
 
 def calls(items: list[ReadyItem]) -> Iterator[list[Piece]]:
-    """Pieces grouped into calls: neighbours with the same method, shots and noise, up to a time."""
+    """Pieces grouped into calls: neighbours with the same method, shots and noise, up to a time.
+
+    Chunks that an item asks for run one after the other, so that each has a time of its own.
+    """
     group: list[Piece] = []
     seconds = 0.0
-    for number, ready in enumerate(items):
-        for place, part in enumerate(ready.parts):
-            for piece in pieces(number, place, part, ready.item.chunk_sets):
-                if group and (
-                    seconds + piece.seconds > PIECE_SECONDS
-                    or len(group) >= _MAX_CIRCUITS
-                    or not _alike(items[group[0].item].parts[group[0].part], group[0], part, piece)
-                ):
-                    yield group
-                    group, seconds = [], 0.0
-                group.append(piece)
-                seconds += piece.seconds
+    for piece in _ordered(items):
+        if group and (
+            seconds + piece.seconds > PIECE_SECONDS
+            or len(group) >= _MAX_CIRCUITS
+            or not _alike(items, group[-1], piece)
+        ):
+            yield group
+            group, seconds = [], 0.0
+        group.append(piece)
+        seconds += piece.seconds
     if group:
         yield group
 
 
-def _alike(a: Part, first: Piece, b: Part, piece: Piece) -> bool:
+def _ordered(items: list[ReadyItem]) -> Iterator[Piece]:
+    """All pieces, those of an item chunk by chunk."""
+    for number, ready in enumerate(items):
+        every = (
+            piece
+            for place, part in enumerate(ready.parts)
+            for piece in pieces(number, place, part, ready.item.chunk_sets)
+        )
+        yield from every if ready.item.chunk_sets is None else sorted(every, key=lambda piece: piece.chunk)
+
+
+def _alike(items: list[ReadyItem], before: Piece, piece: Piece) -> bool:
+    """Whether a piece can go into one call with the one before it."""
+    if before.item == piece.item and before.chunk != piece.chunk:
+        return False
+    a, b = items[before.item].parts[before.part], items[piece.item].parts[piece.part]
     if a.method.name != b.method.name:
         return False
     if a.method.name in _OWN_METHODS:
         return True
-    return first.shots == piece.shots and a.source is b.source and bool(a.values) == bool(b.values)
+    return before.shots == piece.shots and a.source is b.source and bool(a.values) == bool(b.values)
 
 
 class Simulation:
@@ -118,12 +134,14 @@ class Simulation:
 
     Args:
         items: what is run.
-        seed: randomness; the same seed gives the same shots on the same machine.
+        rng: randomness.
         memory_bytes: what Aer may take.
         name: the QPU's name, for messages.
     """
 
-    def __init__(self, items: list[ReadyItem], seed: np.random.SeedSequence, memory_bytes: int, name: str):
+    def __init__(
+        self, items: list[ReadyItem], rng: np.random.Generator, memory_bytes: int, name: str
+    ) -> None:
         self.items = items
         self.shots = [
             Shots(
@@ -131,7 +149,7 @@ class Simulation:
             )
             for ready in items
         ]
-        self.rng = np.random.default_rng(seed)
+        self.rng = rng
         self._translated: dict[tuple[int, int], Frames] = {}
         self._samplers: dict[tuple[int, int], Bundle | Trajectories] = {}
         self._memory_bytes = memory_bytes
