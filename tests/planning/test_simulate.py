@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from ketline import config
 from ketline.config import ConfigError
 from ketline.core.model import InstanceSpec, JobStatus, Mode, QpuSpec
 from ketline.planning.centre import (
@@ -21,6 +23,7 @@ from ketline.planning.centre import (
 from ketline.planning.simulate import compare, load_toml, simulate, study
 from ketline.planning.synthetic import Exponential, Fixed, Poisson, Stream, generate
 from ketline.planning.trace import Trace, TraceError, TraceJob, TraceWorkload
+from ketline.service.instances import Instance, Instances, instance_row
 
 ONE = Centre((QpuSpec("q"),), (InstanceSpec("i"),))
 
@@ -256,6 +259,28 @@ def test_a_centre_is_read_from_ketline_toml(tmp_path: Path) -> None:
     path.write_text('[[instances]]\nname="a"\nplan="gold"\n')
     with pytest.raises(ConfigError, match="gold"):
         configured(path)
+
+
+def test_a_simulated_centre_has_the_figures_of_the_real_one(tmp_path: Path) -> None:
+    path = tmp_path / "ketline.toml"
+    path.write_text(
+        '[server]\ncost_limit_policy = "finish"\nopen_session_policy = "job-mode"\n'
+        "[accounts.lab]\nallocation_seconds = 5000\n[plans.gold]\nsessions = false\nmax_pending_jobs = 7\n"
+        '[[qpus]]\nname = "ket_fez"\nlanes = 3\ncalibration_interval_seconds = 600\n'
+        '[[instances]]\nname = "a"\nplan = "open"\naccount = "lab"\n'
+        '[[instances]]\nname = "b"\nplan = "pay-as-you-go"\nlimit_seconds = 50\nqpus = ["ket_fez"]\n'
+        '[[instances]]\nname = "c"\nplan = "flex"\nallocation_seconds = 300\n'
+        '[[instances]]\nname = "d"\nplan = "gold"\n'
+    )
+    settings = config.load(path)
+    real = Instances(settings)
+    specs = {}
+    for item in settings.instances:
+        row = Instance.from_row(instance_row(item, 0.0))
+        specs[item.name] = replace(real.spec(row), instance_id=item.name)
+    found = configured(path)
+    assert {item.instance_id: item for item in found.instances} == specs
+    assert [(qpu.lanes, qpu.calibration_interval_seconds) for qpu in found.qpus] == [(3, 600.0)]
 
 
 @pytest.mark.parametrize(

@@ -93,14 +93,17 @@ def configured(path: Path) -> Centre:
 
 def _instance(item: config.InstanceSettings, settings: config.Settings) -> InstanceSpec:
     figures = settings.figures_of(item)
+    account = settings.accounts.get(item.account)
     return InstanceSpec(
         instance_id=item.name,
         plan=item.plan,
         account_id=item.account,
+        account_allocation_seconds=None if account is None else account.allocation_seconds,
         allocation_seconds=figures.allocation_seconds,
         virtual_allocation_seconds=figures.virtual_allocation_seconds,
         limit_seconds=figures.limit_seconds,
-        limit_stops_running=figures.limit_stops_running and settings.server.cost_limit_policy == "stop",
+        limit_stops_running=figures.limit_stops_running,
+        limit_lets_finish=settings.server.cost_limit_policy == "finish",
         window_seconds=None if figures.contract else figures.window_seconds,
         sessions=figures.sessions,
         open_session_as_jobs=settings.server.open_session_policy == "job-mode",
@@ -210,7 +213,7 @@ def _varied_instance(instance: InstanceSpec, variation: Variation) -> InstanceSp
     if variation.limits == "off":
         instance = replace(instance, limit_seconds=None)
     elif variation.limits is not None:
-        instance = replace(instance, limit_stops_running=variation.limits == "stop")
+        instance = replace(instance, limit_stops_running=variation.limits == "stop", limit_lets_finish=False)
     return instance
 
 
