@@ -162,7 +162,17 @@ def test_a_qpu_whose_process_is_unfit_is_offline_until_it_is_well(tmp_path: Path
         job = await c.submit()
         await asyncio.sleep(0.2)
         assert (await c.runtime.job(c.me, job.job_id)).locked_at is None
+        # What an administrator says meanwhile holds as soon as there is a process again.
+        await c.runtime.set_qpu_mode(c.me, "ket_manila", QpuMode.PAUSED, "cabling")
+        assert (await c.runtime.backend(c.me, "ket_manila")).status == "offline"
         backend.device_path.write_bytes(good)
+        for _ in range(2_000):
+            if backend.mode is not QpuMode.OFFLINE:
+                break
+            await asyncio.sleep(0.01)
+        view = await c.runtime.backend(c.me, "ket_manila")
+        assert (view.status, view.message) == ("paused", "cabling")
+        await c.runtime.set_qpu_mode(c.me, "ket_manila", QpuMode.ONLINE, "")
         assert (await c.end(job)).status is JobStatus.COMPLETED
         assert (await c.runtime.backend(c.me, "ket_manila")).online
 

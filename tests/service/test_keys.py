@@ -149,6 +149,35 @@ def test_instances_follow_the_configuration(tmp_path: Path) -> None:
     play(tmp_path, second, plans=plans, instances=(lab.model_copy(update={"tags": ("new",)}),))
 
 
+def test_an_instance_moves_to_another_account_with_what_it_used(tmp_path: Path) -> None:
+    lab = InstanceSettings(name="lab", account="physics")
+    seen: list[tuple[str, float]] = []
+
+    async def spend(c: Centre) -> None:
+        c.me = await c.enter("lab")
+        await c.end(await c.submit())
+        view = await c.runtime.instance(c.me)
+        seen.append((view.crn, view.consumed_seconds))
+        assert view.account == "physics"
+
+    async def look(c: Centre) -> None:
+        view = await c.runtime.instance(await c.enter("lab"))
+        assert (view.account, view.crn) == ("chemistry", seen[0][0])
+        assert view.consumed_seconds == pytest.approx(seen[0][1])
+        accounts = c.runtime._house.engine.scheduler._c.fair.accounts
+        assert "physics" not in accounts
+        assert accounts["chemistry"].meter.used(c.runtime._house.clock.now()) == pytest.approx(seen[0][1])
+
+    async def stays(c: Centre) -> None:
+        assert (await c.runtime.instance(await c.enter("lab"))).account == "chemistry"
+
+    play(tmp_path, spend, instances=(lab,))
+    play(tmp_path, look, instances=(InstanceSettings(name="lab", account="chemistry"),))
+    play(tmp_path, stays, instances=(InstanceSettings(name="lab"),))
+    with pytest.raises(ConfigError, match="region: it was made in us-east"):
+        play(tmp_path, stays, instances=(InstanceSettings(name="lab", region="eu-de"),))
+
+
 def test_an_instance_on_an_unknown_plan_is_refused(tmp_path: Path) -> None:
     async def never(c: Centre) -> None:
         raise AssertionError(c)

@@ -19,6 +19,11 @@ from ketline.service.views import InstanceView, KeyView
 _FIGURES: dict[str, dict[str, Any]] = {name: {} for name in PLAN_FIGURES}
 _INSTANCE = {"name": TEXT, "plan": TEXT, "account": TEXT, "region": TEXT, "tags": TEXTS, "qpus": TEXTS}
 _CHANGES = {"plan": TEXT, "tags": TEXTS, "qpus": TEXTS, "archived": {"type": "boolean"}}
+_FIXED = {
+    "account": "the configuration says it, from the next start on; what was used goes with the instance",
+    "region": "it is part of the CRN and can't change; make another instance there",
+    "name": "it can't change; make another instance",
+}
 _KEY = {"user": TEXT, "name": TEXT, "role": TEXT, "instances": TEXTS}
 _MODES = tuple(mode.value for mode in QpuMode)
 
@@ -81,7 +86,10 @@ async def create_instance(call: Call) -> Response:
 
 async def change_instance(call: Call) -> Response:
     """Change an instance: plan, tags, QPUs, figures, archived. A figure that is null is the plan's again."""
-    content = await read_object(call.request, frozenset({*_CHANGES, *PLAN_FIGURES}))
+    content = await read_object(call.request, frozenset({*_CHANGES, *PLAN_FIGURES, *_FIXED}))
+    for name, why in _FIXED.items():
+        if name in content:
+            raise invalid(name, why)
     if not content:
         raise invalid("body", "nothing is to be changed")
     if "archived" in content and flag_field(content, "archived") is None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import secrets
 import uuid
-from typing import Any
 
 import orjson
 import sqlalchemy as sa
@@ -15,6 +14,7 @@ from ketline.service import instances, keys
 from ketline.service.data import DataFolder
 from ketline.store import queries, tables
 from ketline.store.changes import Changes
+from ketline.store.queries import Row
 from ketline.store.store import Store
 
 SIGNING_SECRET = "token signing secret"  # noqa: S105 - the name of one
@@ -43,7 +43,7 @@ def prepare(store: Store, settings: Settings, data: DataFolder, now: float) -> N
     known = {row["name"]: row for row in store.read_now(queries.instances)}
     for name, wanted in wanted_instances.items():
         if name in known:
-            _update(changes, known[name]["instance_id"], orjson.loads(known[name]["overrides"]), wanted)
+            _update(changes, known[name], wanted)
         else:
             row = instances.instance_row(wanted, now)
             changes.call(sa.insert(tables.instances).values(**row))
@@ -51,17 +51,29 @@ def prepare(store: Store, settings: Settings, data: DataFolder, now: float) -> N
         store.writer.write(changes).result()
 
 
-def _update(changes: Changes, instance_id: str, kept: dict[str, Any], wanted: InstanceSettings) -> None:
+def _update(changes: Changes, known: Row, wanted: InstanceSettings) -> None:
+    """What the configuration says of an instance that there is already.
+
+    It may belong to another account from now on: what it used goes with it, and its CRN, by which clients
+    know it, stays. Its region is part of the CRN and can't change.
+    """
+    given = wanted.model_fields_set
+    if "region" in given and wanted.region != known["region"]:
+        raise ConfigError(
+            f"instances: {wanted.name}: region: it was made in {known['region']}, which its CRN names, and "
+            f"can't move to {wanted.region}; make another instance there"
+        )
+    kept = orjson.loads(known["overrides"])
     overrides = instances.overrides_of(wanted)
     if kept.get("limit_was_set"):
         # Set by an administrator through the API: that stands until the next such change.
         overrides |= {"limit_seconds": kept.get("limit_seconds"), "limit_was_set": True}
     changes.call(
         sa.update(tables.instances)
-        .where(tables.instances.c.instance_id == instance_id)
+        .where(tables.instances.c.instance_id == known["instance_id"])
         .values(
             plan=wanted.plan,
-            account_id=wanted.account,
+            account_id=wanted.account if "account" in given else known["account_id"],
             tags=orjson.dumps(wanted.tags).decode(),
             overrides=orjson.dumps(overrides).decode(),
         )

@@ -10,9 +10,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ketline.config import InstanceSettings
-from ketline.core.events import CalibrationRequested, InstanceRegistered, QpuModeChanged
+from ketline.core.events import CalibrationRequested, InstanceRegistered
 from ketline.core.model import QpuMode
-from ketline.core.scheduler import Rejection
 from ketline.errors import (
     BACKEND_NOT_FOUND,
     INSTANCE_NOT_FOUND,
@@ -24,7 +23,7 @@ from ketline.service import bootstrap, grants, keys
 from ketline.service.backends import Backend
 from ketline.service.clock import as_datetime
 from ketline.service.grants import Actor
-from ketline.service.house import House, Refused
+from ketline.service.house import House
 from ketline.service.instances import Instance, overrides_update
 from ketline.service.views import AuditLine, InstanceView, KeyView, Principal, QpuView, UserView
 from ketline.store import queries
@@ -169,11 +168,7 @@ class GovernanceDoor:
         _require(principal, "change the mode of a QPU")
         house, backend = self._house, self._qpu(name)
         now = house.clock.now()
-        try:
-            house.engine.feed(QpuModeChanged(name, mode, reason))
-        except Rejection as refusal:
-            raise Refused(refusal.reason) from None
-        backend.mode, backend.message = mode, reason
+        house.work.machines.set_mode(backend.name, mode, reason)
         house.engine.write_qpu_mode(name, mode.value, reason, now)
         facts = {"mode": mode.value, "reason": reason}
         grants.record(house.engine.changes, Actor.of(principal), "qpus.mode", name, facts, now)

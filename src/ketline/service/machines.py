@@ -78,6 +78,18 @@ class Machines:
         path = self._backends[qpu_id].device_path
         self._hosts[qpu_id].calibrate(path.with_name(path.name + ".calibrated"))
 
+    def set_mode(self, qpu_id: str, mode: QpuMode, reason: str) -> None:
+        """Put a QPU into the mode that an administrator chose.
+
+        One whose process can't hold it stays offline, and gets into the mode as soon as one can.
+        """
+        backend = self._backends[qpu_id]
+        if qpu_id in self._unfit:
+            self._unfit[qpu_id] = mode, reason
+            return
+        backend.mode, backend.message = mode, reason
+        self._engine.feed(QpuModeChanged(qpu_id, mode, reason))
+
     # what the processes tell
 
     def locked(self, job_id: str) -> None:
