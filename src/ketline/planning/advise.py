@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ketline.core.model import Job, JobStatus, Mode, QpuSpec
+from ketline.planning.collecting import uncollected
 from ketline.planning.estimate import Rates
 from ketline.planning.measure import session_figures, union
 from ketline.planning.recommend import MODES, ModeForecast, clock, hints, recommend
@@ -71,17 +71,12 @@ def plan(
 ) -> Plan:
     """Play the workload in each mode against the same ``replicas`` situations and draw the conclusions."""
     outcomes: dict[Mode, list[_Outcome]] = {mode: [] for mode in MODES}
-    collecting = gc.isenabled()
-    gc.disable()
-    try:
+    with uncollected():
         for number in range(seed, seed + replicas):
             for mode in MODES:
                 outcomes[mode].append(
                     _play(workload, mode, situation(number), instance_id, user_id, qpu_id, number)
                 )
-    finally:
-        if collecting:
-            gc.enable()
     performer = situation(seed)
     instance, qpu = performer.scheduler.instances[instance_id], performer.scheduler.qpus[qpu_id]
     rate = rates.rate(instance.plan, qpu_id)
