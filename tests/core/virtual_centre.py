@@ -349,3 +349,10 @@ def a_centre(**qpu: Any) -> VirtualCentre:
     centre.qpu(**qpu)
     centre.instance()
     return centre
+
+
+def with_session(**facts: Any) -> VirtualCentre:
+    """A centre with an open session ``s``."""
+    c = a_centre(**facts)
+    c.open("s")
+    return c
