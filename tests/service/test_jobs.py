@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from centre_lab import MANILA, PACED, SIMULATOR, Centre, bell, centre, play
 
+from ketline.config import ComputeSettings
 from ketline.core.model import JobStatus, Mode, WorkloadState
 from ketline.errors import (
     BACKEND_NOT_FOUND,
@@ -40,6 +41,20 @@ async def gone(folder: Path, name: str) -> None:
             return
         await asyncio.sleep(0.01)
     raise AssertionError(f"{name} is still there")
+
+
+def test_a_flood_of_simulator_jobs_leaves_a_worker_to_the_qpus(tmp_path: Path) -> None:
+    async def scenario(c: Centre) -> None:
+        await c.end(await c.submit("ket_simulator"))
+        flood = [await c.submit("ket_simulator", params=bell(shots=3_000_000)) for _ in range(6)]
+        done = await c.end(await c.submit())
+        assert done.status is JobStatus.COMPLETED
+        still = [job for job in flood if not (await c.runtime.job(c.me, job.job_id)).status.final]
+        assert len(still) >= 4, "the QPU's job waited for those that were there before"
+        for job in still:
+            await c.runtime.cancel_job(c.me, job.job_id)
+
+    play(tmp_path, scenario, MANILA, SIMULATOR, compute=ComputeSettings(workers=2))
 
 
 def test_a_jobs_way_from_submission_to_result(tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from ketline.core.estimate import UsageEstimate, together, usage
-from ketline.core.events import JobSubmitted
 from ketline.core.scheduler import Rejection, Scheduler
 from ketline.errors import INSTANCE_ARCHIVED, PENDING_JOB_LIMIT, QPU_RETIRED
 from ketline.planning.estimate import Rates, limits_hit
@@ -19,6 +18,7 @@ from ketline.service.estimating import Estimating
 from ketline.service.house import House, Refused
 from ketline.service.prospects import Asked, Estimated, JobStory, QpuQueue, Round
 from ketline.service.queue_views import QueueViews
+from ketline.service.records import submission
 from ketline.service.views import JobRequest, JobView, Principal
 
 if TYPE_CHECKING:
@@ -113,17 +113,8 @@ class ExplainingDoor:
         backend = house.backend_of(principal, request.backend)
         self._check_request(request, backend)
         scheduler = house.engine.scheduler
-        event = JobSubmitted(
-            job_id="estimate",
-            instance_id=principal.instance_id,
-            user_id=principal.user_id,
-            qpu_id=backend.name,
-            program=request.program,
-            workload_id=request.workload_id,
-            max_execution_seconds=request.cost_seconds,
-        )
         try:
-            scheduler.admit(event)
+            scheduler.admit(submission("estimate", principal, request))
         except Rejection as refusal:
             if refusal.reason.code not in _TOLD_AMONG_LIMITS:
                 raise Refused(refusal.reason) from None

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 import orjson
 import sqlalchemy as sa
 
-from ketline.core.events import JobCancelRequested, JobSubmitted
+from ketline.core.events import JobCancelRequested
 from ketline.core.scheduler import Rejection
 from ketline.errors import (
     CALIBRATION_NOT_FOUND,
@@ -44,16 +44,7 @@ class JobDoor:
             await house.files.put(FileKind.PAYLOAD, job_id, request.params)
         except OSError as error:
             raise KetlineError(STORAGE_FAILED, why=error.strerror or str(error)) from error
-        event = JobSubmitted(
-            job_id=job_id,
-            instance_id=principal.instance_id,
-            user_id=principal.user_id,
-            qpu_id=backend.name,
-            program=request.program,
-            workload_id=request.workload_id,
-            max_execution_seconds=request.cost_seconds,
-            tags=request.tags,
-        )
+        event = records.submission(job_id, principal, request)
         record = JobRecord(
             backend=backend.name,
             private=request.private,

@@ -9,10 +9,10 @@ from typing import Any
 import orjson
 
 from ketline.core import codes
-from ketline.core.events import Event
+from ketline.core.events import Event, JobSubmitted
 from ketline.core.model import Job, JobStatus, Mode, Reason, Stage, Workload, WorkloadState
 from ketline.service.clock import as_datetime, maybe_datetime
-from ketline.service.views import JobView, WorkloadView
+from ketline.service.views import JobRequest, JobView, Principal, WorkloadView
 from ketline.store.queries import Row
 
 
@@ -33,6 +33,20 @@ class JobRecord:
     result_bytes: int | None = None
     attempt: int = 0
     counted_as: JobStatus = JobStatus.QUEUED
+
+
+def submission(job_id: str, principal: Principal, request: JobRequest) -> JobSubmitted:
+    """A submission as the core hears of it."""
+    return JobSubmitted(
+        job_id=job_id,
+        instance_id=principal.instance_id,
+        user_id=principal.user_id,
+        qpu_id=request.backend,
+        program=request.program,
+        workload_id=request.workload_id,
+        max_execution_seconds=request.cost_seconds,
+        tags=request.tags,
+    )
 
 
 def job_row(job: Job, record: JobRecord) -> dict[str, Any]:
