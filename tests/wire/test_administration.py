@@ -267,6 +267,8 @@ def test_usage_agrees_everywhere_and_costs_what_the_rates_say(
         assert parts == pytest.approx(split["billed_seconds"], abs=5e-3)
         assert split["billed_seconds"] == pytest.approx(of_session, abs=1e-3)
         assert split["as_batch_seconds"] <= split["billed_seconds"]
+        for name, seconds in (("cost", "billed_seconds"), ("cost_as_batch", "as_batch_seconds")):
+            assert split[name]["amount"] == pytest.approx(2.0 * split[seconds], abs=1e-5)
 
 
 def test_users_see_their_own_lines_only(centre: Server, admin: httpx.Client, bell: QuantumCircuit) -> None:
