@@ -8,7 +8,7 @@ from ketline.core import codes
 from ketline.core.model import JobStatus, WorkloadState
 
 INACTIVE, CLOSED = WorkloadState.INACTIVE, WorkloadState.CLOSED
-OPEN, ACTIVE, PENDING_CLOSED = WorkloadState.OPEN, WorkloadState.ACTIVE, WorkloadState.PENDING_CLOSED
+ACTIVE, PENDING_CLOSED = WorkloadState.ACTIVE, WorkloadState.PENDING_CLOSED
 
 
 def test_s12_closing_while_idle_stops_the_meter() -> None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass, field
 from math import inf
 
@@ -32,17 +32,32 @@ class Place:
     starts_at: float
 
 
-@dataclass(slots=True, eq=False)
 class Line:
     """What an instance has waiting of one kind: its individual jobs, each a unit by itself, or its sessions
-    and batches, each selected as a whole with all it has queued. The oldest unit is first."""
+    and batches, each selected as a whole with all it has queued. ``unit`` is the oldest."""
 
-    units: deque[deque[Job]] = field(default_factory=deque)
+    __slots__ = ("_more", "unit")
+
+    def __init__(self, units: Iterable[deque[Job]]) -> None:
+        self._more = iter(units)
+        self.unit = next(self._more)
 
     @property
     def seq(self) -> int:
         """The age of its oldest."""
-        return self.units[0][0].seq
+        return self.unit[0].seq
+
+    def rest(self) -> Iterator[deque[Job]]:
+        """All its units."""
+        yield self.unit
+        yield from self._more
+
+    def go_on(self) -> bool:
+        """Let the next unit be the oldest; whether there is one."""
+        unit = next(self._more, None)
+        if unit is not None:
+            self.unit = unit
+        return unit is not None
 
 
 @dataclass(slots=True, eq=False)
@@ -69,7 +84,7 @@ def queue(c: Centre, qpu: Qpu) -> Iterator[tuple[Job, float]]:
     held: list[deque[Job]] = []
     for instance_id, lines in _lines(c, qpu).items():
         if c.fair.shares[instance_id].held:
-            held += [unit for line in lines for unit in line.units]
+            held += [unit for line in lines for unit in line.rest()]
         else:
             turns[instance_id] = Turn(instance_id, lines)
     left: deque[Job] = deque()
@@ -78,23 +93,20 @@ def queue(c: Centre, qpu: Qpu) -> Iterator[tuple[Job, float]]:
         free_at = yield from _take_unit(qpu, left, free_at)
     if left:  # the holder's, that can't end before a window: it takes its place in the queue again
         own = turns.setdefault(left[0].instance_id, Turn(left[0].instance_id, []))
-        own.lines.append(Line(deque([left])))
+        own.lines.append(Line([left]))
     yield from _merge(c, qpu, turns, free_at)
     yield from ((job, inf) for unit in sorted(held, key=lambda unit: unit[0].seq) for job in unit)
 
 
 def _lines(c: Centre, qpu: Qpu) -> dict[str, list[Line]]:
-    singles, groups = qpu.pool.waiting()
-    lines: dict[str, list[Line]] = {}
-    for instance_id, jobs in singles.items():
-        if jobs:
-            lines.setdefault(instance_id, []).append(Line(deque(deque((job,)) for job in jobs)))
-    for instance_id, names in groups.items():
-        units = sorted(
-            (deque(c.groups[name].queued.values()) for name in names), key=lambda unit: unit[0].seq
-        )
-        if units:
-            lines.setdefault(instance_id, []).append(Line(deque(units)))
+    lines = {
+        instance_id: [Line(deque((job,)) for job in jobs.values())]
+        for instance_id, jobs in qpu.pool.singles().items()
+        if jobs
+    }
+    for instance_id, names in qpu.pool.groups():
+        units = (deque(c.groups[name].queued.values()) for name in names)
+        lines.setdefault(instance_id, []).append(Line(sorted(units, key=lambda unit: unit[0].seq)))
     return lines
 
 
@@ -133,17 +145,15 @@ def _merge(c: Centre, qpu: Qpu, turns: dict[str, Turn], at: float) -> Iterator[t
             _, _, _, instance_id, account_id = heap[0]
             turn, inner, share = turns[instance_id], accounts[account_id], c.fair.shares[instance_id]
             line = turn.oldest()
-            unit = line.units[0]
+            unit = line.unit
             seconds = sum(expected(job) for job in unit)
             at = yield from _take_unit(qpu, unit, at)
             if unit:
                 seconds -= sum(expected(job) for job in unit)
                 turn.lines.remove(line)
                 turn.blocked.append(line)
-            else:
-                line.units.popleft()
-                if not line.units:
-                    turn.lines.remove(line)
+            elif not line.go_on():
+                turn.lines.remove(line)
             turn.charged += seconds
             used[account_id] += seconds
             if turn.lines:

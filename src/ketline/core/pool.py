@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 
 from ketline.core.fairshare import FairShare, Line, Share
 from ketline.core.model import Job
@@ -133,11 +133,13 @@ class Pool:
         self._single_line.copy_from(other._single_line)
         self._group_line.copy_from(other._group_line)
 
-    def waiting(self) -> tuple[dict[str, list[Job]], dict[str, list[str]]]:
-        """All that waits, by instance: individual jobs, oldest first, and the ids of sessions and batches."""
-        singles = {instance_id: list(jobs.values()) for instance_id, jobs in self._singles.items()}
-        groups = {
-            instance_id: [name for name in ranking.members() if self._age_of_group(name) is not None]
-            for instance_id, ranking in self._groups.items()
-        }
-        return singles, groups
+    def singles(self) -> Mapping[str, Mapping[str, Job]]:
+        """The individual jobs that wait, by instance, oldest first."""
+        return self._singles
+
+    def groups(self) -> Iterator[tuple[str, list[str]]]:
+        """The ids of the sessions and batches that wait, by instance, in no order."""
+        for instance_id, ranking in self._groups.items():
+            waiting = [name for name in ranking.members() if self._age_of_group(name) is not None]
+            if waiting:
+                yield instance_id, waiting
