@@ -7,7 +7,7 @@ from virtual_centre import a_centre, with_session
 from ketline.core import codes
 from ketline.core.model import JobStatus, WorkloadState
 
-INACTIVE, CLOSED = WorkloadState.INACTIVE, WorkloadState.CLOSED
+CLOSED = WorkloadState.CLOSED
 ACTIVE, PENDING_CLOSED = WorkloadState.ACTIVE, WorkloadState.PENDING_CLOSED
 
 
