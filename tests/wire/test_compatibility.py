@@ -8,7 +8,7 @@ from pathlib import Path
 import compatibility
 
 CHECKS = set(range(1, 20))
-"""The acceptance checks of the wire contract; the 20th needs older clients in environments of their own."""
+"""The acceptance checks of the wire contract; the 20th, older clients, is `tests/wire/older`."""
 
 
 def test_the_table_lists_exactly_the_tested_features():
