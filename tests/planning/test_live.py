@@ -236,7 +236,7 @@ def test_explain_and_top_tell_what_the_server_tells(server: Server, queue: list[
     seen = ketline("top", "--data", server.data, "--once")
     assert "ket_slow" in seen
     assert session in seen
-    assert "unused until" in seen
+    assert "unused in" in seen
     assert waiting[-1] in seen
     asked = json.loads(ketline("top", "--data", server.data, "--json", "--limit", 1))
     assert [len(qpu["queued"]) for qpu in asked["qpus"]] == [1, 0]
