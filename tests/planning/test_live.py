@@ -239,7 +239,7 @@ def test_explain_and_top_tell_what_the_server_tells(server: Server, queue: list[
     assert "unused in" in seen
     assert waiting[-1] in seen
     asked = json.loads(ketline("top", "--data", server.data, "--json", "--limit", 1))
-    assert [len(qpu["queued"]) for qpu in asked["qpus"]] == [1, 0]
+    assert {qpu["backend"]: len(qpu["queued"]) for qpu in asked["qpus"]} == {"ket_slow": 1, "ket_fast": 0}
 
 
 def test_plan_asks_the_server(server: Server, queue: list[str], tmp_path: Path) -> None:
