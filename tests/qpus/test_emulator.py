@@ -13,6 +13,7 @@ from qiskit_aer.noise import NoiseModel
 from qiskit_ibm_runtime.fake_provider import FakeGuadalupeV2, FakeManilaV2
 from qpu_lab import device, emulator, fits, histogram, item, numbers, run, same, settings
 
+from ketline.qpus import items
 from ketline.qpus.driver import driver_type
 from ketline.qpus.emulator import Emulator
 from ketline.units.errors import JobError
@@ -389,3 +390,38 @@ def test_the_emulator_is_found_by_its_name():
     assert driver_type("emulator") is Emulator
     with pytest.raises(DriverError, match=r"'warp'; installed are .*emulator"):
         driver_type("warp")
+
+
+def test_chunks_that_are_asked_for_run_one_after_the_other():
+    """Six sets in chunks of four, on components of two methods: each chunk has a time of its own."""
+    angle = Parameter("angle")
+    circuit = QuantumCircuit(16, 8)
+    circuit.rx(angle, [0, 1, 2, 3, 5, 8, 10, 15])
+    for a, b in ((0, 1), (1, 2), (2, 3), (3, 5), (5, 8)):
+        circuit.cx(a, b)
+    circuit.measure([0, 1, 2, 3, 5, 8, 10, 15], range(8))
+    unit = WorkUnit([item(circuit, 50, np.linspace(0, 3, 6)[:, None], chunk_sets=4)])
+    assert "+" in Emulator.admit(unit, device("guadalupe"), settings("guadalupe")).methods[0]
+    first, second = run(unit, emulator("guadalupe")).spans
+    assert [(span.first_set, span.last_set) for span in (first, second)] == [(0, 4), (4, 6)]
+    assert first.start < first.stop <= second.start < second.stop
+
+
+def test_large_units_are_made_ready_a_part_at_a_time(monkeypatch):
+    """Nothing is lost or mixed up between the parts."""
+    monkeypatch.setattr(items, "_BATCH_INSTRUCTIONS", 1)
+    circuits = [QuantumCircuit(2, size) for size in (2, 2, 0, 2)]
+    circuits[0].x(0)
+    circuits[0].measure(0, 1)
+    circuits[2].x(0)
+    circuits[3].measure(0, 0)
+    circuits[1].x([0, 1])
+    circuits[1].measure([0, 1], [0, 1])
+    unit = WorkUnit([item(circuit, 20 + n) for n, circuit in enumerate(circuits)], noise=False)
+    assert len(Emulator.admit(unit, device("manila"), settings()).methods) == 4
+    outcome = run(unit)
+    assert [sorted({int(v) for v in numbers(outcome.items[n], "c", 2).ravel()}) for n in (0, 1, 3)] == [
+        [2], [3], [0],
+    ]  # fmt: skip
+    assert [outcome.items[n].bits["c"].shape[1] for n in (0, 1, 3)] == [20, 21, 23]
+    assert [span.item for span in outcome.spans] == [0, 1, 2, 3]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from qiskit.circuit import ControlFlowOp, Parameter, ParameterExpression
+from qiskit.circuit import Parameter, ParameterExpression
 
 if TYPE_CHECKING:
     from qiskit.circuit import QuantumCircuit
@@ -54,17 +54,17 @@ def _flatten(
     made: dict[str, tuple[ParameterExpression, Parameter]],
 ) -> None:
     for place, instruction in enumerate(circuit.data):
-        operation = instruction.operation
-        if isinstance(operation, ControlFlowOp):
+        if instruction.is_control_flow():
+            operation = instruction.operation
             blocks = list(operation.blocks)
             for block in blocks:
                 _flatten(block, values, index, found, made)
             circuit.data[place] = instruction.replace(operation=operation.replace_blocks(blocks))
             continue
-        if not operation.params:
+        if not instruction.params:
             continue
         changed: list[Any] | None = None
-        for i, value in enumerate(operation.params):
+        for i, value in enumerate(instruction.params):
             if not isinstance(value, ParameterExpression) or not value.parameters:
                 continue
             if isinstance(value, Parameter):
@@ -79,9 +79,9 @@ def _flatten(
                 parameter = Parameter(f"\0expression {len(found)}")
                 made[key] = (value, parameter)
                 found[parameter] = evaluate(value, values, index)
-            changed = changed or list(operation.params)
+            changed = changed or list(instruction.params)
             changed[i] = parameter
         if changed is not None:
-            fresh = operation.to_mutable()
+            fresh = instruction.operation.to_mutable()
             fresh.params = changed
             circuit.data[place] = instruction.replace(operation=fresh)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from qiskit.circuit import ControlFlowOp, Parameter, ParameterExpression
+from qiskit.circuit import Parameter, ParameterExpression
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import reverse_cuthill_mckee
 
@@ -75,7 +75,7 @@ def components(whole: Reduced) -> list[Component]:
 
     for instruction in whole.circuit.data:
         joined: list[Any] = list(instruction.qubits)
-        if instruction.clbits or isinstance(instruction.operation, ControlFlowOp):
+        if instruction.clbits or instruction.is_control_flow():
             joined += classical_resources(instruction)
         for other in joined[1:]:
             parent[root(other)] = root(joined[0])
@@ -90,15 +90,14 @@ def components(whole: Reduced) -> list[Component]:
             # Control flow without qubits, on bits that nothing is read into.
             continue
         component.instructions.append(instruction)
-        operation = instruction.operation
-        if isinstance(operation, ControlFlowOp):
+        if instruction.is_control_flow():
             component.static, component.dynamic, component.reads = False, True, True
-        elif operation.name == "measure":
+        elif instruction.name == "measure":
             component.reads = True
             component.static = component.static and instruction.qubits[0] not in measured
             measured.add(instruction.qubits[0])
         else:
-            component.resets = component.resets or operation.name == "reset"
+            component.resets = component.resets or instruction.name == "reset"
             component.static = component.static and measured.isdisjoint(instruction.qubits)
     return [component for component in found.values() if component.reads]
 
@@ -129,8 +128,8 @@ def arranged(places: list[int], instructions: Iterable[CircuitInstruction], whol
 def plain(instructions: Iterable[CircuitInstruction], turning: frozenset[str]) -> bool:
     """Whether every parameter of instructions is a plain one of these rotations."""
     return all(
-        isinstance(value, Parameter) and instruction.operation.name in turning
+        isinstance(value, Parameter) and instruction.name in turning
         for instruction in instructions
-        for value in instruction.operation.params
+        for value in instruction.params
         if isinstance(value, ParameterExpression) and value.parameters
     )

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from qiskit.circuit import ControlFlowOp, ParameterExpression
+from qiskit.circuit import ParameterExpression
 
 from ketline.errors import CANNOT_SIMULATE
 from ketline.qpus.components import plain
@@ -105,16 +105,17 @@ def clifford(
         aside: parameters that aren't looked at.
     """
     for instruction in circuit.data:
-        operation = instruction.operation
-        if isinstance(operation, ControlFlowOp):
-            if not all(clifford(block, values, rotations, aside) for block in operation.blocks):
+        name = instruction.name
+        if instruction.is_control_flow():
+            blocks = instruction.operation.blocks
+            if not all(clifford(block, values, rotations, aside) for block in blocks):
                 return False
             continue
-        if operation.name in GATES or operation.name in _ASIDE:
+        if name in GATES or name in _ASIDE:
             continue
-        if operation.name not in rotations:
+        if name not in rotations:
             return False
-        angle = operation.params[0]
+        angle = instruction.params[0]
         if isinstance(angle, ParameterExpression):
             if angle in aside:
                 continue

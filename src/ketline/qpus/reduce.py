@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from qiskit.circuit import ControlFlowOp, Parameter, QuantumCircuit, Qubit
+from qiskit.circuit import Parameter, QuantumCircuit, Qubit
 from qiskit.circuit.library import IGate, RZGate
 
 from ketline.errors import INVALID_REQUEST, NOT_EMULATED
@@ -68,11 +68,10 @@ def touched(circuit: QuantumCircuit) -> list[int]:
 def _touched(circuit: QuantumCircuit) -> set[Qubit]:
     found: set[Qubit] = set()
     for instruction in circuit.data:
-        operation = instruction.operation
-        if operation.name in _SILENT:
+        if instruction.name in _SILENT:
             continue
-        if isinstance(operation, ControlFlowOp):
-            for block in operation.blocks:
+        if instruction.is_control_flow():
+            for block in instruction.operation.blocks:
                 inner = _touched(block)
                 found.update(
                     outer
@@ -103,11 +102,10 @@ class _Reducer:
         append = into._append  # noqa: SLF001 - the checks of `append` were made when the circuit was loaded
         uses, measured = self.uses, self.measured
         for instruction in source.data:
-            operation = instruction.operation
-            name = operation.name
+            name = instruction.name
             if name == "barrier":
                 continue
-            if isinstance(operation, ControlFlowOp):
+            if instruction.is_control_flow():
                 self.dynamic, self.terminal = True, False
                 self._wait(into, instruction, qubits, places, weight)
                 self._control_flow(instruction, into, qubits, places, weight)
@@ -126,7 +124,7 @@ class _Reducer:
                 )
             if name == "delay":
                 qubit = instruction.qubits[0]
-                if self.noisy and qubit in qubits and (length := self.durations.delay(operation)):
+                if self.noisy and qubit in qubits and (length := self.durations.delay(instruction.operation)):
                     self.pending.setdefault(qubits[qubit], []).append(length)
                 continue
             if self.pending:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from qiskit.circuit import ControlFlowOp, Delay, ForLoopOp, IfElseOp, QuantumCircuit, SwitchCaseOp
+from qiskit.circuit import ControlFlowOp, ForLoopOp, IfElseOp, QuantumCircuit, SwitchCaseOp
 from qiskit.circuit.classical import expr
 from qiskit.circuit.controlflow import condition_resources
 
@@ -178,17 +178,16 @@ def schedule(
     busy: dict[Any, int] = {}
     events: list[Event] = []
     for instruction in reversed(circuit.data):
-        operation = instruction.operation
-        places = tuple(qubits[q] for q in instruction.qubits)
+        places = tuple([qubits[q] for q in instruction.qubits])
         inner: list[tuple[str, Schedule]] = []
-        name = operation.name
+        name = instruction.name
         if name == "barrier":
             length = 0
-        elif isinstance(operation, Delay):
-            length = durations.delay(operation, stretches)
-        elif isinstance(operation, ControlFlowOp):
+        elif name == "delay":
+            length = durations.delay(instruction.operation, stretches)
+        elif instruction.is_control_flow():
             length = 0
-            for label, block, times in branches(operation):
+            for label, block, times in branches(instruction.operation):
                 mapped = dict(zip(block.qubits, places, strict=True))
                 part = schedule(block, durations, mapped, stretches)
                 inner.append((label, part))

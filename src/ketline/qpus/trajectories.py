@@ -34,7 +34,7 @@ from ketline.qpus.transfer import (
 )
 
 if TYPE_CHECKING:
-    from qiskit.circuit import QuantumCircuit
+    from qiskit.circuit import CircuitInstruction, QuantumCircuit
 
 Complex = NDArray[np.complex128]
 States = NDArray[np.complex64]
@@ -192,23 +192,22 @@ class Trajectories:
         clbits = {bit: i for i, bit in enumerate(circuit.clbits)}
         chains: dict[int, _Chain] = {}
         for instruction in circuit.data:
-            operation = instruction.operation
-            where = tuple(places[q] for q in instruction.qubits)
-            name = operation.name
-            after = noise.transfer(operation.label if name == "id" and operation.label else name, where)
+            where = tuple([places[q] for q in instruction.qubits])
+            name = instruction.name
+            after = noise.transfer(instruction.label if name == "id" and instruction.label else name, where)
             if name == "measure":
                 self.clbits.append(clbits[instruction.clbits[0]])
                 self._read.append((where[0], noise.misread(where[0])))
             elif len(where) == 2:
                 before = chains.pop(where[0], _Chain()), chains.pop(where[1], _Chain())
-                gate = _turn(operation, values) or unitary(name, _numbers(operation))
+                gate = _turn(instruction, values) or unitary(name, _numbers(instruction))
                 noisy: Complex = (
                     np.eye(4, dtype=np.complex128)[None] if after is None else kraus(after[None], 2)[0]
                 )
                 self.steps.append(_Step((where[0], where[1]), before, gate, noisy))
                 continue
             elif name != "id":
-                own = _turn(operation, values) or gate_transfer(name, _numbers(operation))
+                own = _turn(instruction, values) or gate_transfer(name, _numbers(instruction))
                 chains.setdefault(where[0], _Chain()).then(own)
             if after is not None:
                 chains.setdefault(where[0], _Chain()).then(after)
@@ -275,15 +274,15 @@ class Trajectories:
             yield _read(batch, rng)
 
 
-def _turn(operation: Any, values: Mapping[Parameter, Real]) -> Turn | None:
+def _turn(instruction: CircuitInstruction, values: Mapping[Parameter, Real]) -> Turn | None:
     """A rotation whose angle is a parameter."""
-    if operation.name not in TURNING or not isinstance(operation.params[0], Parameter):
+    if instruction.name not in TURNING or not isinstance(instruction.params[0], Parameter):
         return None
-    return operation.name, values[operation.params[0]]
+    return instruction.name, values[instruction.params[0]]
 
 
-def _numbers(operation: Any) -> tuple[float, ...]:
-    return tuple(float(value) for value in operation.params)
+def _numbers(instruction: CircuitInstruction) -> tuple[float, ...]:
+    return tuple(float(value) for value in instruction.params)
 
 
 def _advance(batch: _Batch, pair: tuple[int, int], step: _Operators, rng: np.random.Generator) -> None:

@@ -134,13 +134,29 @@ class TransferNoise(Protocol):
 
 @dataclass(slots=True)
 class _Small:
-    """A component as steps: (axes, matrix), or (axes, rotation, angles a row)."""
+    """A component as steps: (axes, matrix, None), or (axes, rotation, angles a row).
+
+    ``latest`` is the place of the last step on each axis.
+    """
 
     width: int
     steps: list[tuple[tuple[int, ...], Any, Any]] = field(default_factory=list)
     read: list[int] = field(default_factory=list)
     misread: list[Real | None] = field(default_factory=list)
     turned: bool = False
+    latest: dict[int, int] = field(default_factory=dict)
+
+    def then(self, axes: tuple[int, ...], what: Any, angles: Real | None = None) -> None:
+        """A step comes next; fixed matrices that follow each other on a qubit become one."""
+        place = self.latest.get(axes[0])
+        if angles is None and len(axes) == 1 and place is not None:
+            before, matrix, old = self.steps[place]
+            if before == axes and old is None:
+                self.steps[place] = axes, what @ matrix, None
+                return
+        for axis in axes:
+            self.latest[axis] = len(self.steps)
+        self.steps.append((axes, what, angles))
 
 
 class Bundle:
@@ -175,25 +191,27 @@ class Bundle:
         small = _Small(len(part.qubits))
         reads: dict[int, int] = {}
         for instruction in part.instructions:
-            operation = instruction.operation
-            where = tuple(qubits[q] for q in instruction.qubits)
-            axes = tuple(axis[q] for q in where)
-            name = operation.name
-            label = operation.label if name == "id" and operation.label else name
+            where = tuple([qubits[q] for q in instruction.qubits])
+            axes = tuple([axis[q] for q in where])
+            name = instruction.name
+            label = instruction.label if name == "id" and instruction.label else name
             after = noise.transfer(label, where)
             if name == "measure":
                 reads[clbits[instruction.clbits[0]]] = where[0]
             elif name in TURNING:
-                angle = operation.params[0]
+                angle = instruction.params[0]
                 angles = values[angle] if isinstance(angle, Parameter) else np.asarray([float(angle)])
-                small.turned = small.turned or len(angles) > 1
-                small.steps.append((axes, name, angles))
+                if len(angles) > 1:
+                    small.turned = True
+                    small.then(axes, name, angles)
+                else:
+                    small.then(axes, turned(name, angles)[0])
             elif name != "id":
-                matrix = gate_transfer(name, tuple(float(value) for value in operation.params))
-                small.steps.append((axes, matrix if after is None else after @ matrix, None))
+                matrix = gate_transfer(name, tuple(float(value) for value in instruction.params))
+                small.then(axes, matrix if after is None else after @ matrix)
                 continue
             if after is not None:
-                small.steps.append((axes, after, None))
+                small.then(axes, after)
         for clbit, qubit in reads.items():
             self.clbits.append(clbit)
             small.read.append(axis[qubit])
@@ -298,8 +316,14 @@ def _apply(state: Real, axes: tuple[int, ...], matrix: Real) -> Real:
     """A matrix on some axes of a state; its own axes are in the order of the instruction's qubits."""
     if state.ndim == 2:
         return np.asarray(state @ matrix.T)
-    where = [axis + 1 for axis in reversed(axes)]
-    ends = list(range(-len(axes), 0))
-    moved = np.moveaxis(state, where, ends)
-    done = (moved.reshape(*moved.shape[: -len(axes)], -1) @ matrix.T).reshape(moved.shape)
-    return np.moveaxis(done, ends, where)
+    there, back = _to_end(state.ndim, axes)
+    moved = state.transpose(there)
+    return (moved.reshape(-1, len(matrix)) @ matrix.T).reshape(moved.shape).transpose(back)
+
+
+@lru_cache(maxsize=4096)
+def _to_end(dimensions: int, axes: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The order of axes that puts an instruction's own last, its first qubit's at the end; and back."""
+    own = [axis + 1 for axis in reversed(axes)]
+    there = [axis for axis in range(dimensions) if axis not in own] + own
+    return tuple(there), tuple(np.argsort(there).tolist())
