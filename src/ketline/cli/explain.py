@@ -18,13 +18,9 @@ def explain(
     as_json: JsonOption = False,
 ) -> None:
     """Say where a job stands: its position, what it waits for, when it will start, its story so far."""
-    from ketline.cli.centre import Centre
-    from ketline.cli.remote import Remote, quoted
+    from ketline.cli.owned import Noun, ask
 
-    with Centre(data, config) as centre:
-        instance = centre.job(job_id)["instance"]
-    remote = Remote.of(data)
-    told = remote.ask("GET", f"/ketline/v1/jobs/{quoted(job_id)}/explain", crn=remote.instances()[instance])
+    told = ask(data, config, Noun.JOB_OF_OURS, job_id, "GET", "/explain")
     if as_json:
         print_json(told)
         return

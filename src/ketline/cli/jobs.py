@@ -98,11 +98,7 @@ def cancel(
     as_json: JsonOption = False,
 ) -> None:
     """Cancel a job, whoever's it is. The server must be running."""
-    from ketline.cli.centre import Centre
-    from ketline.cli.remote import Remote, quoted
+    from ketline.cli.owned import Noun, ask
 
-    with Centre(data, config) as centre:
-        instance = centre.job(job_id)["instance"]
-    remote = Remote.of(data)
-    remote.ask("POST", f"/api/v1/jobs/{quoted(job_id)}/cancel", crn=remote.instances()[instance])
+    ask(data, config, Noun.JOB, job_id, "POST", "/cancel")
     done(f"{job_id} is cancelled.", {"job_id": job_id}, as_json=as_json)

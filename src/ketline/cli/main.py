@@ -95,6 +95,9 @@ def run(arguments: list[str] | None = None) -> None:
         fail(error.message, error.solution)
     except (KeyboardInterrupt, typer.Abort):
         sys.exit(130)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        fail(f"{where}{error.strerror or error}.", "Name a place that can be read and written.")
     except Exception as error:  # noqa: BLE001 - a person at a terminal gets a line, not a traceback
         if "--traceback" in arguments:
             import traceback

@@ -17,6 +17,8 @@ from ketline.cli.output import Refusal
 
 ADMINISTRATOR_KEY = "administrator.key"
 TIMEOUT_SECONDS = 60
+_UNKNOWN_KEY = "BXNIM0415E"
+"""How the token exchange refuses a key (``rest.md`` A.3)."""
 GRANT = "urn:ibm:params:oauth:grant-type:apikey"
 
 Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
@@ -47,7 +49,15 @@ class Remote:
                 f"{data}: the administrator's key isn't there any more.",
                 f"Put it back into {folder / ADMINISTRATOR_KEY}.",
             ) from error
-        return cls(url, key)
+        try:
+            return cls(url, key)
+        except Refusal as refused:
+            if _UNKNOWN_KEY not in refused.message:
+                raise
+            raise Refusal(
+                f"{folder / ADMINISTRATOR_KEY}: the server doesn't know this key, or it was revoked.",
+                "Put a working key of an administrator there: `ketline keys create` makes one.",
+            ) from refused
 
     def ask(
         self,

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -95,7 +94,9 @@ def close(
     as_json: JsonOption = False,
 ) -> None:
     """Take no more jobs; what was submitted still runs. The server must be running."""
-    _end(data, config, session_id, "PATCH", "", {"accepting_jobs": False})
+    from ketline.cli.owned import Noun, ask
+
+    ask(data, config, Noun.SESSION, session_id, "PATCH", body={"accepting_jobs": False})
     done(f"{session_id} takes no more jobs.", {"workload_id": session_id}, as_json=as_json)
 
 
@@ -107,23 +108,7 @@ def cancel(
     as_json: JsonOption = False,
 ) -> None:
     """Cancel what is queued, let what runs finish, take no more. The server must be running."""
-    _end(data, config, session_id, "DELETE", "/close", None)
+    from ketline.cli.owned import Noun, ask
+
+    ask(data, config, Noun.SESSION, session_id, "DELETE", "/close")
     done(f"{session_id} is cancelled.", {"workload_id": session_id}, as_json=as_json)
-
-
-def _end(
-    data: Path,
-    config: Path | None,
-    session_id: str,
-    method: Literal["PATCH", "DELETE"],
-    suffix: str,
-    body: dict[str, bool] | None,
-) -> None:
-    from ketline.cli.centre import Centre
-    from ketline.cli.remote import Remote, quoted
-
-    with Centre(data, config) as centre:
-        instance = centre.session(session_id)["instance"]
-    remote = Remote.of(data)
-    path = f"/api/v1/sessions/{quoted(session_id)}{suffix}"
-    remote.ask(method, path, body=body, crn=remote.instances()[instance])

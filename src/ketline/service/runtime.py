@@ -54,8 +54,9 @@ FATAL_STATUS = 70
 
 def end_process(error: BaseException) -> None:
     """What a failed commit does: the core is ahead of the disk, so nothing may be told any more."""
+    why = getattr(error, "orig", error)  # what the database's driver says, without what SQLAlchemy adds
     sys.stderr.write(
-        f"ketline: the store can't be written ({error}); stopping at once. What was acknowledged is on the "
+        f"ketline: the store can't be written ({why}); stopping at once. What was acknowledged is on the "
         "disk; start the server again when the cause is removed.\n"
     )
     sys.stderr.flush()
