@@ -85,13 +85,14 @@ def test_an_estimate_is_what_the_job_then_carries_and_the_formula_is_the_documen
     quick = PACED.model_copy(update={"pace": 0.05})
 
     async def scenario(c: Centre) -> None:
-        for backend in ("ket_paced", "ket_manila", "ket_simulator"):
+        for backend in ("ket_paced", "ket_manila", "mock_manila", "ket_simulator"):
             params = bell(shots=100)
             told = await estimate(c, params, backend)
             done = await c.end(await c.submit(backend, params=params))
             assert done.status is JobStatus.COMPLETED
             assert told.seconds == done.estimate_seconds
-            assert told.usage.executions == 100
+            # A dry run takes no device any time.
+            assert told.usage.executions == (0 if backend == "mock_manila" else 100)
         told = await estimate(c, bell(shots=100), "ket_paced")
         delay = c.runtime._house.backends["ket_paced"].device.default_rep_delay_seconds
         circuit = told.usage.circuit_seconds / 100
@@ -143,6 +144,18 @@ def test_rounds_that_learn_noise_are_counted_and_carried_by_the_job(tmp_path: Pa
         # What came before is known by then, and the noisy device takes more than a perfect one would.
         assert second >= estimation.seconds
         assert done.estimate_seconds == second
+        # In a session, what an earlier job learned needn't be learned again.
+        session = await c.runtime.open_workload(c.me, Mode.SESSION, "ket_manila", None)
+        more = {"program": "estimator", "workload_id": session.workload_id}
+        assert len((await estimate(c, params, **more)).rounds) == 2
+        learner = JobRequest("estimator", "ket_manila", params, workload_id=session.workload_id)
+        assert (await c.end(await c.runtime.submit_job(c.me, learner))).status is JobStatus.COMPLETED
+        told = await estimate(c, params, **more)
+        assert len(told.rounds) == 1
+        assert told.seconds == (await c.end(await c.runtime.submit_job(c.me, learner))).estimate_seconds
+        assert len((await estimate(c, params, program="estimator")).rounds) == 2, (
+            "outside of it nothing is known"
+        )
 
     play(tmp_path, scenario)
 
