@@ -1,14 +1,16 @@
 """Work units and outcomes as files.
 
 A file is ``b"KTL1"``, the length of a JSON header (8 bytes, little-endian), the header, and the blobs that
-the header lists one after the other, each starting at a multiple of 8. Circuits are one blob of QPY;
-arrays are raw C-order bytes whose kind and shape stand in the header. Nothing in a file can name code.
+the header lists one after the other, each starting at a multiple of 8. Circuits are blobs of QPY, some
+circuits in each; arrays are raw C-order bytes whose kind and shape stand in the header. Nothing in a file can
+name code. Files are written from where the data lie, since a unit may fill hundreds of megabytes.
 """
 
 from __future__ import annotations
 
 import io
 import json
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -34,6 +36,12 @@ _UNIT_FACTS = (
 )  # fmt: skip
 
 
+_QPY_INSTRUCTIONS = 20_000
+"""How many instructions go into one blob of QPY: the writer holds several times what it writes at once."""
+
+Blob = bytes | memoryview
+
+
 class FormatError(ValueError):
     """A file isn't what it should be."""
 
@@ -47,10 +55,10 @@ class _NoMetadata(json.JSONEncoder):
 
 @dataclass
 class _Writer:
-    blobs: list[bytes | memoryview] = field(default_factory=list)
+    blobs: list[Blob] = field(default_factory=list)
     sizes: list[int] = field(default_factory=list)
 
-    def add(self, blob: bytes | memoryview) -> int:
+    def add(self, blob: Blob) -> int:
         self.blobs.append(blob)
         self.sizes.append(blob.nbytes if isinstance(blob, memoryview) else len(blob))
         return len(self.sizes) - 1
@@ -60,17 +68,17 @@ class _Writer:
         if kind is None:
             raise FormatError(f"arrays of {values.dtype} have no place in a unit of work")
         whole = np.ascontiguousarray(values)
-        blob = whole.tobytes()
-        return [self.add(blob), kind, list(values.shape)]
+        return [self.add(whole.reshape(-1).view(np.uint8).data), kind, list(values.shape)]
 
-    def bytes(self, header: dict[str, Any]) -> bytes:
+    def parts(self, header: dict[str, Any]) -> list[Blob]:
+        """The file, piece by piece."""
         header["blobs"] = self.sizes
         text = json.dumps(header).encode()
         text += b" " * (-(len(text) + 12) % 8)
-        parts: list[bytes | memoryview] = [_MAGIC, len(text).to_bytes(8, "little"), text]
+        parts: list[Blob] = [_MAGIC, len(text).to_bytes(8, "little"), text]
         for blob, size in zip(self.blobs, self.sizes, strict=True):
             parts += [blob, bytes(-size % 8)]
-        return b"".join(parts)
+        return parts
 
 
 class _Reader:
@@ -118,20 +126,40 @@ def _boxed(circuit: QuantumCircuit) -> bool:
     return "box" in circuit.count_ops()
 
 
+def _groups(circuits: Sequence[QuantumCircuit]) -> Iterator[list[QuantumCircuit]]:
+    """Circuits in their order, as many together as fit into a blob."""
+    group: list[QuantumCircuit] = []
+    count = 0
+    for circuit in circuits:
+        if group and count + len(circuit.data) > _QPY_INSTRUCTIONS:
+            yield group
+            group, count = [], 0
+        group.append(circuit)
+        count += len(circuit.data)
+    if group:
+        yield group
+
+
 def unit_bytes(unit: WorkUnit) -> bytes:
     """A work unit as bytes."""
+    return b"".join(_unit_parts(unit))
+
+
+def _unit_parts(unit: WorkUnit) -> list[Blob]:
     from qiskit import qpy
 
     writer = _Writer()
     circuits = [item.circuit for item in unit.items]
     boxed = any(map(_boxed, circuits))
-    if circuits:
+    blobs = []
+    for group in _groups(circuits):
         stream = io.BytesIO()
-        qpy.dump(circuits, stream, metadata_serializer=_NoMetadata, **_factories(boxed))
-        writer.add(stream.getbuffer())
+        qpy.dump(group, stream, metadata_serializer=_NoMetadata, **_factories(boxed))
+        blobs.append(writer.add(stream.getbuffer()))
     header: dict[str, Any] = {
         "kind": "unit",
         "boxed": boxed,
+        "circuits": blobs,
         "items": [
             {
                 "values": writer.array(np.asarray(item.parameter_values, dtype="<f8")),
@@ -142,7 +170,7 @@ def unit_bytes(unit: WorkUnit) -> bytes:
         ],
         **{name: getattr(unit, name) for name in _UNIT_FACTS},
     }
-    return writer.bytes(header)
+    return writer.parts(header)
 
 
 def unit_from_bytes(data: bytes) -> WorkUnit:
@@ -155,9 +183,11 @@ def unit_from_bytes(data: bytes) -> WorkUnit:
 
     reader = _Reader(data, "unit")
     header = reader.header
+    if "circuits" not in header:
+        raise FormatError("the file was written by another release")
     circuits: list[QuantumCircuit] = []
-    if header["items"]:
-        circuits = qpy.load(io.BytesIO(reader.blob(0)), **_factories(header["boxed"]))
+    for index in header["circuits"]:
+        circuits += qpy.load(io.BytesIO(reader.blob(index)), **_factories(header["boxed"]))
     items = [
         WorkItem(circuit, reader.array(entry["values"]), entry["shots"], entry["chunk_sets"])
         for circuit, entry in zip(circuits, header["items"], strict=True)
@@ -167,6 +197,10 @@ def unit_from_bytes(data: bytes) -> WorkUnit:
 
 def outcome_bytes(outcome: Outcome) -> bytes:
     """An outcome as bytes."""
+    return b"".join(_outcome_parts(outcome))
+
+
+def _outcome_parts(outcome: Outcome) -> list[Blob]:
     writer = _Writer()
     header: dict[str, Any] = {
         "kind": "outcome",
@@ -186,7 +220,7 @@ def outcome_bytes(outcome: Outcome) -> bytes:
         ],
         "approximations": outcome.approximations,
     }
-    return writer.bytes(header)
+    return writer.parts(header)
 
 
 def outcome_from_bytes(data: bytes) -> Outcome:
@@ -213,16 +247,17 @@ def outcome_from_bytes(data: bytes) -> Outcome:
     return Outcome(items, spans, reader.header["approximations"])
 
 
-def write(path: Path, data: bytes) -> None:
-    """Write a file completely or not at all."""
+def write(path: Path, *parts: Blob) -> None:
+    """Write a file, made of some parts, completely or not at all."""
     unfinished = path.with_name(path.name + ".part")
-    unfinished.write_bytes(data)
+    with unfinished.open("wb") as file:
+        file.writelines(parts)
     unfinished.replace(path)
 
 
 def write_unit(path: Path, unit: WorkUnit) -> None:
     """Write a work unit to a file, completely or not at all."""
-    write(path, unit_bytes(unit))
+    write(path, *_unit_parts(unit))
 
 
 def read_unit(path: Path) -> WorkUnit:
@@ -232,7 +267,7 @@ def read_unit(path: Path) -> WorkUnit:
 
 def write_outcome(path: Path, outcome: Outcome) -> None:
     """Write an outcome to a file, completely or not at all."""
-    write(path, outcome_bytes(outcome))
+    write(path, *_outcome_parts(outcome))
 
 
 def read_outcome(path: Path) -> Outcome:
