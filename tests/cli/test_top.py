@@ -9,6 +9,7 @@ import re
 import select
 import signal
 import struct
+import subprocess
 import sys
 import termios
 import time
@@ -23,6 +24,12 @@ from shell import Ketline, Serving, serving
 from ketline.cli.top.view import lines
 
 NOW = datetime(2027, 1, 1, 12, tzinfo=UTC)
+# A session of its own whose controlling terminal is ours, so that Ctrl-C reaches it as a signal.
+_CONTROLLED = """
+import fcntl, os, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
 ENTER, LEAVE, SHOW_CURSOR = b"\x1b[?1049h", b"\x1b[?1049l", b"\x1b[?25h"
 
 
@@ -111,14 +118,16 @@ class Terminal:
     """``ketline top`` in a pseudo-terminal."""
 
     def __init__(self, data: Path, *, rows: int = 24, columns: int = 80, term: str = "xterm") -> None:
-        self.pid, self.fd = pty.fork()
-        if self.pid == 0:
-            environment = {**os.environ, "TERM": term}
-            command = [sys.executable, "-m", "ketline.cli.main", "top", "--data", str(data), "--every", "0.2"]
-            os.execve(sys.executable, command, environment)
+        self.fd, theirs = pty.openpty()
+        command = [sys.executable, "-m", "ketline.cli.main", "top", "--data", str(data), "--every", "0.2"]
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", _CONTROLLED, *command],
+            stdin=theirs, stdout=theirs, stderr=theirs,
+            env={**os.environ, "TERM": term}, start_new_session=True,
+        )  # fmt: skip
+        os.close(theirs)
         self.resize(rows, columns)
         self.seen = b""
-        self.status: int | None = None
 
     def resize(self, rows: int, columns: int) -> None:
         fcntl.ioctl(self.fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
@@ -134,13 +143,11 @@ class Terminal:
 
     def end(self) -> int:
         deadline = time.monotonic() + 30
-        while self.status is None:
+        while (status := self.process.poll()) is None:
             assert time.monotonic() < deadline, "it doesn't end"
             self._read(0.05)
-            pid, status = os.waitpid(self.pid, os.WNOHANG)
-            if pid:
-                self.status = os.waitstatus_to_exitcode(status)
-        return self.status
+        self._read(0.2)
+        return status
 
     def modes(self) -> int:
         found: int = termios.tcgetattr(self.fd)[3]
@@ -154,9 +161,8 @@ class Terminal:
                 time.sleep(seconds)
 
     def close(self) -> None:
-        if self.status is None:
-            os.kill(self.pid, signal.SIGKILL)
-            os.waitpid(self.pid, 0)
+        self.process.kill()
+        self.process.wait()
         os.close(self.fd)
 
 
@@ -181,7 +187,7 @@ def test_the_terminal_is_as_it_was_whatever_ends_the_view(server: Serving, how: 
         if isinstance(how, bytes):
             terminal.press(how)
         else:
-            os.kill(terminal.pid, how)
+            terminal.process.send_signal(how)
         assert terminal.end() == status
         assert terminal.modes() == termios.ECHO | termios.ICANON
         assert terminal.seen.count(ENTER) == terminal.seen.count(LEAVE) == 1

@@ -30,7 +30,10 @@ def main(connection: Connection, spec: str) -> None:
     memory_bytes = int(given["memory_bytes"])
     tasks = {name: _load(path) for name, path in given["tasks"].items()}
     start_bytes = _data_bytes()
-    connection.send_bytes(b'{"is":"ready"}')
+    try:
+        connection.send_bytes(b'{"is":"ready"}')
+    except OSError:  # the server ended while we started
+        return
     while True:
         try:
             message = orjson.loads(connection.recv_bytes())
