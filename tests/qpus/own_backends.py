@@ -155,13 +155,6 @@ class Garbled(Lab):
         return Job(self, result)
 
 
-class Unwell(Lab):
-    """Asking how it is fails."""
-
-    def status(self) -> Any:
-        raise TimeoutError("no answer")
-
-
 class Silent(Lab):
     """The state of its jobs can't be asked."""
 
@@ -175,3 +168,15 @@ class Endless(Lab):
     @property
     def target(self) -> Target:
         return Target()
+
+
+class Stubborn(Hung):
+    """Nothing that it is asked for besides running works."""
+
+    def status(self) -> Any:
+        raise TimeoutError("no answer")
+
+    def made(self, circuits: Any, **options: Any) -> Job:
+        job = super().made(circuits, **options)
+        job.cancel = self.status
+        return job

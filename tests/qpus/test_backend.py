@@ -1,5 +1,9 @@
 """Any BackendV2 serves as a QPU."""
 
+import json
+from multiprocessing import Pipe
+from threading import Thread
+
 import numpy as np
 import pytest
 from qiskit import ClassicalRegister, QuantumCircuit, transpile
@@ -14,7 +18,10 @@ from ketline.config import QpuSettings
 from ketline.qpus import backend_job
 from ketline.qpus.backend import BackendDriver
 from ketline.qpus.driver import DriverError, Fault, driver_type
+from ketline.qpus.host import Host
+from ketline.units.device import Device
 from ketline.units.errors import JobError
+from ketline.units.serial import write_unit
 from ketline.units.work import WorkUnit
 
 FAKE = "qiskit_ibm_runtime.fake_provider:FakeManilaV2"
@@ -181,3 +188,48 @@ def test_a_backend_may_be_out_of_reach_for_a_moment(monkeypatch):
     monkeypatch.setattr(backend_job, "SILENT_SECONDS", 0.1)
     with pytest.raises(Fault, match="has raised ConnectionError: no route"):
         qpu.poll(handle)
+
+
+class Sullen(BackendDriver):
+    """A driver that raises wherever it can."""
+
+    def stop(self, handle: str) -> None:
+        super().stop(handle)
+        raise RuntimeError("no")
+
+    def calibrate(self, at: float) -> Device:
+        raise KeyError("chart")
+
+
+def test_a_machine_that_only_raises_leaves_its_process_alive(tmp_path, caplog):
+    """Health, calibrating, cancelling and stopping fail one after the other; the QPU answers all the same."""
+    settings = QpuSettings(
+        name="ket_own", driver="backend", device="own_backends:Stubborn", calibration_seconds=0
+    )
+    driver = Sullen(BackendDriver.device(settings), settings)
+    ours, theirs = Pipe()
+    host = Thread(target=Host(theirs, driver, settings).serve, daemon=True)
+    host.start()
+
+    def answer(**message: object) -> dict[str, object]:
+        if message:
+            ours.send_bytes(json.dumps(message).encode())
+        assert ours.poll(20), "no answer"
+        found = json.loads(ours.recv_bytes())
+        return answer() if found["is"] == "progress" else found
+
+    assert answer()["is"] == "ready"
+    health = answer(do="health", key="1")
+    assert (health["ok"], health["message"]) == (False, "its health can't be told: no answer")
+    calibrated = answer(do="calibrate", key="2", device=str(tmp_path / "device"))
+    assert (calibrated["ok"], calibrated["message"]) == (False, "KeyError: 'chart'")
+    write_unit(tmp_path / "unit", WorkUnit([item(bell(driver), 10)]))
+    outcome = str(tmp_path / "outcome")
+    assert answer(do="run", job="j", unit=str(tmp_path / "unit"), outcome=outcome)["is"] == "locked"
+    assert answer(do="stop", job="j")["is"] == "stopped"
+    assert "can't be cancelled" in caplog.text
+    assert "failed to stop a unit" in caplog.text
+    assert answer(do="health", key="3")["job"] is None
+    ours.send_bytes(b'{"do": "exit"}')
+    host.join(20)
+    assert not host.is_alive()
