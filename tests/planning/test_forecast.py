@@ -126,6 +126,7 @@ def test_what_never_starts_has_no_start_time() -> None:
     forecast = Forecaster(known_durations(), History()).forecast(scheduler, ["j7"], 0.0)["j7"]
     assert forecast.running is None
     assert forecast.as_dict()["running"] is None
+    assert forecast.replicas == 4  # a fortnight of other QPUs' calibrations needn't be played forty times
 
 
 def test_what_is_not_known_of_a_program_widens_the_wait_behind_many_of_its_jobs() -> None:

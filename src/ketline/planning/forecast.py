@@ -33,6 +33,8 @@ QUEUE_AT_MOST, NEWCOMERS_AT_MOST = 2_000, 400
 several are played as one."""
 ENOUGH_REPLICAS = 12
 """With fewer, intervals come from central durations and the spread of the work ahead."""
+HOPELESS = 4
+"""After so many replicas in which nothing wanted happened, as on a paused QPU, no more are played."""
 BYSTANDERS = 4
 """How many other jobs each forecast is learned from: more would let one evening speak for all."""
 SPREAD_SAMPLES = 400
@@ -149,6 +151,8 @@ class Forecaster:
                 watch = Watch(replica, wanted, watched)
                 replica.run(now + HORIZON_SECONDS)
                 watches.append(watch.done())
+                if len(watches) == HOPELESS and not any(seen.running or seen.finished for seen in watches):
+                    break
         rng = np.random.default_rng(seed)
         spread = {
             job_id: self._spread(watches, job, rng) if few else _NO_SPREAD for job_id, job in watched.items()
@@ -160,7 +164,7 @@ class Forecaster:
                 self._interval([w.running.get(job_id) for w in watches], now, spread[job_id]),
                 self._interval([w.on_qpu.get(job_id) for w in watches], now, spread[job_id]),
                 self._interval([w.finished.get(job_id) for w in watches], now, spread[job_id]),
-                replicas,
+                len(watches),
             )
             for job_id in watched
         }
