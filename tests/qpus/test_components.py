@@ -1,5 +1,6 @@
 """Circuits fall apart into components, and the whole is what Aer says of the parts together."""
 
+import itertools
 import time
 
 import numpy as np
@@ -16,6 +17,7 @@ from qpu_lab import device, emulator, fits, histogram, item, numbers, run, same,
 from ketline.qpus.components import components
 from ketline.qpus.counts import unpack
 from ketline.qpus.emulator import Emulator
+from ketline.qpus.methods import bond
 from ketline.qpus.noise import DeviceNoise
 from ketline.qpus.reduce import reduce
 from ketline.qpus.schedule import Durations
@@ -201,3 +203,32 @@ def test_a_layer_of_pairs_takes_no_time():
     assert time.monotonic() - began < 2
     assert np.array_equal(first.items[0].bits["c"], run(unit, emulator("fez")).items[0].bits["c"])
     assert first.approximations == []
+
+
+def test_wide_circuits_are_put_into_an_order_that_keeps_bonds_small():
+    """An entangled state, no Clifford one, over a line of 40 qubits that winds over the device."""
+    fez = device("fez")
+    line = [*range(16), 19, *range(35, 20, -1), 36, *range(41, 49)][:40]
+    pairs = list(itertools.pairwise(line))
+    circuit = QuantumCircuit(156, 40)
+    circuit.ry(0.8, line[0])
+    for layer in range(3):
+        # Each layer spreads the state over the line, or takes it back and leaves a rotation behind.
+        for a, b in pairs if layer % 2 == 0 else reversed(pairs):
+            circuit.cx(a, b)
+        if layer == 1:
+            circuit.ry(1.1, line[-1])
+    circuit.measure(line, range(40))
+    small = reduce(circuit, Durations(fez.target, fez.dt_seconds), noisy=False)
+    (whole,) = components(small)
+    assert bond(small) > 16 * bond(whole.reduced(small))
+    unit = WorkUnit([item(circuit, 4000)], noise=False)
+    admission = Emulator.admit(unit, fez, settings("fez"))
+    assert admission.methods == ("matrix_product_state",)
+    assert admission.qpu_seconds < 1.0
+    bits = unpack(run(unit, emulator("fez")).items[0].bits["c"], 40)[0]
+    # Before the last layer only the ends are in superposition; then all but the last follow the first.
+    assert (bits[:, :39] == bits[:, :1]).all()
+    turned = (bits[:, 39] != bits[:, 38]).mean()
+    assert abs(bits[:, 0].mean() - np.sin(0.4) ** 2) < 5 * 0.5 / np.sqrt(4000)
+    assert abs(turned - np.sin(0.55) ** 2) < 5 * 0.5 / np.sqrt(4000)
