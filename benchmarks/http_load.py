@@ -59,7 +59,10 @@ def main() -> list[Row]:
     with serve(config) as server:
         body = sampler_body()
         asyncio.run(storm(server, "POST", ["/api/v1/jobs"] * 100, body))
+        before, before_all = cpu_seconds([server.process.pid]), cpu_seconds(server.pids)
         wall, latencies, answers = asyncio.run(storm(server, "POST", ["/api/v1/jobs"] * 3000, body))
+        spent = (cpu_seconds([server.process.pid]) - before) / len(latencies)
+        spent_all = (cpu_seconds(server.pids) - before_all) / len(latencies)
         rate, slow = len(latencies) / wall, percentile(latencies, 0.99)
         rows.append(
             Row(
@@ -67,6 +70,14 @@ def main() -> list[Row]:
                 f"{rate:.0f} /s",
                 ">= 500 /s",
                 rate >= 500,
+            )
+        )
+        rows.append(
+            Row(
+                "processor time for each of them, the jobs that ran meanwhile included",
+                f"{spent * 1e3:.2f} ms of the server's process, {spent_all * 1e3:.2f} ms of all",
+                "4 ms at 500 /s on 2 cores",
+                spent_all <= 0.004,
             )
         )
         rows.append(Row("their 99th percentile", f"{slow * 1e3:.1f} ms", "< 50 ms", slow < 0.05))
