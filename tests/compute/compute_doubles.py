@@ -58,3 +58,10 @@ def keep(args: dict[str, Any]) -> dict[str, Any]:
 def nap(args: dict[str, Any]) -> dict[str, Any]:
     time.sleep(args["seconds"])
     return args
+
+
+def name_a_parameter(connection: Any, spec: str) -> None:
+    import numpy as np
+    from qiskit.circuit import Parameter
+
+    connection.send([str(Parameter("a").uuid), float(np.random.random())])

@@ -8,6 +8,7 @@ import io
 import json
 import os
 import sys
+import warnings
 import zlib
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,9 @@ def peak_bytes(program_id: str, payload: Path, folder: Path, warm: bytes) -> int
     """By how much a child grows that reads a payload, prepares it and writes the unit down."""
     gc.collect()
     ours, theirs = os.pipe()
-    child = os.fork()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        child = os.fork()
     if child == 0:
         told = b"failed"
         try:

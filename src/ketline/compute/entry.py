@@ -8,9 +8,13 @@ import importlib
 import os
 import signal
 import sys
+import threading
+from collections.abc import Callable
 from multiprocessing.connection import Connection
 
 _PR_SET_PDEATHSIG = 1
+_STACK_BYTES = 16 << 20
+"""At least what a main thread has: readers of nested circuits go deep."""
 
 
 def run(connection: Connection, target: str, spec: str, niceness: int) -> None:
@@ -27,4 +31,30 @@ def run(connection: Connection, target: str, spec: str, niceness: int) -> None:
     if niceness:
         os.nice(niceness)
     module, _, function = target.partition(":")
-    getattr(importlib.import_module(module), function)(connection, spec)
+    _in_a_thread(lambda: getattr(importlib.import_module(module), function)(connection, spec))
+
+
+def _in_a_thread(work: Callable[[], None]) -> None:
+    """Do the work in a thread of its own, and end as it ends.
+
+    Libraries in Rust keep a random generator for each thread. That of the main thread is a copy of the
+    parent's, so all children would draw the same numbers: Qiskit tells parameters apart by such numbers, and
+    would mix up a circuit's with those that another process made. A new thread draws from its own seed.
+    NumPy's old global generator is a copy as well.
+    """
+    if "numpy" in sys.modules:
+        sys.modules["numpy"].random.seed()
+    raised: list[BaseException] = []
+
+    def guarded() -> None:
+        try:
+            work()
+        except BaseException as error:  # noqa: BLE001 - it is raised again
+            raised.append(error)
+
+    threading.stack_size(_STACK_BYTES)
+    thread = threading.Thread(target=guarded, name="ketline-work")
+    thread.start()
+    thread.join()
+    if raised:
+        raise raised[0]
