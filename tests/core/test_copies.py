@@ -74,3 +74,19 @@ def test_a_copy_shares_queued_jobs_and_no_others() -> None:
     queued = copied.queue("q")
     assert all(copied.jobs[job_id] is c.scheduler.jobs[job_id] for job_id in queued)
     assert copied.jobs["j0"] is not c.scheduler.jobs["j0"]
+
+
+def test_lines_of_the_ledger_leave_a_copys_window_as_they_were_when_it_was_made() -> None:
+    c = VirtualCentre(checking=False, keep_log=False)
+    c.qpu(lanes=1)
+    c.instance("x", window_seconds=100.0)
+    for k in range(8):
+        c.submit(f"j{k}", instance="x", prep=0, run=10, estimate=10)
+    c.until(30.5)
+    copied = c.scheduler.copy()
+    c.until(500.0)  # bills of the original that the copy never hears of
+    expected = {110.0: 20.0, 120.0: 10.0, 130.0: 0.0, 140.0: 0.0, 150.0: 0.0}
+    for at, seconds in expected.items():
+        copied.handle(events.TimerFired(), at)
+        copied.check()
+        assert copied.usage("x").billed_seconds == seconds

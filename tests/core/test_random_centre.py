@@ -267,6 +267,7 @@ class RandomCentre(RuleBasedStateMachine):
         for job_id, job in scheduler.jobs.items():
             explanation = scheduler.explain(job_id)
             assert explanation.reason.message
+            assert explanation.reason == scheduler.reason(job_id)
             assert (explanation.position is None) == (job.status is JobStatus.RUNNING)
             times = [at for at, _ in explanation.story]
             assert times == sorted(times)
