@@ -14,6 +14,10 @@ from pathlib import Path
 import pytest
 from faulty_server import FaultyServer, Gone, Line, bell_request
 
+from ketline.config import Settings
+from ketline.service.checkup import check_up
+from ketline.service.data import DataFolder
+
 KILLS = 20
 SEED = 20_260_727
 FINAL = {"Completed", "Failed", "Cancelled"}
@@ -181,3 +185,6 @@ def test_every_acknowledged_job_ends_once_with_one_result_and_one_bill(tmp_path:
     for client in clients:
         assert client.acknowledged, f"nobody could submit in mode {client.mode}"
     audit(server.data / "ketline.db", clients)
+    looked_over = check_up(DataFolder(server.data), Settings())
+    assert looked_over.jobs > 5 * KILLS
+    assert looked_over.findings == []
