@@ -14,21 +14,18 @@ from ketline.qpus.binding import columns, flatten
 from ketline.qpus.chain import chained, links, pauses
 from ketline.qpus.checks import check
 from ketline.qpus.components import Component, components, plain
-from ketline.qpus.frames import Frames, frames
 from ketline.qpus.idle import detunings, padded, turns
-from ketline.qpus.methods import PATIENCE_SECONDS, Method, Suited, bundle_method, choose, frame_method, suited
+from ketline.qpus.methods import bundle_method, suited
 from ketline.qpus.noise import DeviceNoise, given_model
+from ketline.qpus.parts import Limits, Part, chosen
 from ketline.qpus.reduce import Reduced, reduce, registers
 from ketline.qpus.schedule import Durations, Schedule, schedule
 from ketline.qpus.sources import GivenNoise, NoiseSource, RecordedNoise
 from ketline.qpus.stretches import resolve
-from ketline.qpus.trajectories import Trajectories
 from ketline.qpus.transfer import TURNING, Bundle
-from ketline.units.errors import JobError
 
 if TYPE_CHECKING:
     from qiskit.circuit import Parameter, QuantumCircuit
-    from qiskit_aer.noise import NoiseModel
 
     from ketline.units.device import Device
     from ketline.units.work import WorkItem, WorkUnit
@@ -42,19 +39,6 @@ FEW_QUBITS = 5
 """Components of so many qubits or fewer are simulated by transfer matrices."""
 
 _BATCH_INSTRUCTIONS = 10_000
-
-TWIRLED = (
-    "noise that isn't made of Paulis was replaced by its Pauli twirl, so that the stabiliser method takes it"
-)
-_FORBIDDEN = "Or allow approximations: with its noise twirled to Paulis, the stabiliser method takes it."
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What simulating may take, and whether it has to be exact."""
-
-    memory_bytes: int
-    allow_approximation: bool
 
 
 @dataclass(slots=True)
@@ -80,55 +64,6 @@ class TimedItem:
     def device_seconds(self) -> float:
         """What the real device would take for all shots of all sets."""
         return self.sets * self.item.shots * self.shot_seconds
-
-
-@dataclass(slots=True)
-class Part:
-    """Components of an item that are simulated together: one with a method of its own, or a bundle.
-
-    Each parameter set is simulated as ``repeats`` rows of ``row_shots`` shots, which differ in the detuning
-    of waiting qubits (one row unless idle noise is simulated). A shot that is simulated is ``links``
-    consecutive shots of the item (1 unless qubits aren't initialised). ``values`` maps the parameters that
-    the circuit carries to a value a row; without any, all sets are alike.
-    """
-
-    sets: int
-    shots: int
-    reduced: Reduced
-    repeats: int
-    links: int
-    values: dict[Parameter, NDArray[np.float64]]
-    source: NoiseSource
-    method: Method
-    bundle: Bundle | None = None
-    approximation: str = ""
-
-    @property
-    def rows(self) -> int:
-        """Rows that are simulated."""
-        return self.sets * self.repeats
-
-    @property
-    def row_shots(self) -> int:
-        """Simulated shots of a row; what a set doesn't need of them is dropped."""
-        return -(-self.shots // (self.repeats * self.links))
-
-    @property
-    def seconds(self) -> float:
-        """Estimate of what simulating it takes."""
-        return self.method.seconds(self.rows, self.row_shots)
-
-    def frames(self) -> Frames:
-        """The circuit with its noise in the language of Pauli frames."""
-        return frames(self.reduced.circuit, self.source, self.source.turning(self.reduced.slow))
-
-    def sampler(self) -> Bundle | Trajectories:
-        """What draws all bits of a row from its states: the bundle, or shared trajectories."""
-        return self.bundle or Trajectories(self.reduced.circuit, self.values, self.source)
-
-    def model(self) -> NoiseModel | None:
-        """The noise in the form that suits the method."""
-        return self.source.model(self.method.name == "density_matrix")
 
 
 @dataclass(slots=True)
@@ -337,7 +272,7 @@ class Workbench:
         carried = set(reduced.circuit.parameters)
         own = {parameter: column for parameter, column in values.items() if parameter in carried}
         repeats = detunings(timed.sets, item.shots) if reduced.slow else 1
-        method, approximation = self._method(
+        method, approximation = chosen(
             where, reduced, source, suited(reduced, own, source),
             (timed.sets * repeats, -(-item.shots // (repeats * chain))), limits,
         )  # fmt: skip
@@ -349,26 +284,6 @@ class Workbench:
             timed.sets, item.shots, reduced, repeats, chain, own, source, method, None,
             approximation and f"{where}: {approximation}",
         )  # fmt: skip
-
-    def _method(
-        self, where: str, reduced: Reduced, source: NoiseSource, fits: Suited, size: tuple[int, int],
-        limits: Limits,
-    ) -> tuple[Method, str]:  # fmt: skip
-        """The exact method, or an approximate one where that is allowed and the exact one is out of reach."""
-        rows, shots = size
-        try:
-            exact = choose(where, reduced, source.kind, fits, size, limits.memory_bytes)
-        except JobError as error:
-            if not fits.frames:
-                raise
-            if not limits.allow_approximation:
-                raise JobError(error.code, error.message, f"{error.solution} {_FORBIDDEN}") from error
-            return frame_method(reduced), TWIRLED
-        quick = frame_method(reduced)
-        slow = exact.seconds(rows, shots) > max(PATIENCE_SECONDS, quick.seconds(rows, shots))
-        if fits.frames and limits.allow_approximation and slow and exact.name != "pauli_frames":
-            return quick, TWIRLED
-        return exact, ""
 
     def timed(self, unit: WorkUnit) -> list[TimedItem]:
         """All items of a unit with their times, without making them ready for simulation.

@@ -21,8 +21,9 @@ from ketline.units.work import Span
 
 if TYPE_CHECKING:
     from ketline.qpus.frames import Frames
-    from ketline.qpus.items import Part, ReadyItem
+    from ketline.qpus.items import ReadyItem
     from ketline.qpus.methods import Method
+    from ketline.qpus.parts import Part
     from ketline.qpus.trajectories import Trajectories
     from ketline.qpus.transfer import Bundle
 
