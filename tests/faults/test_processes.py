@@ -72,6 +72,24 @@ def test_classical_work_that_misbehaves_fails_its_job_alone(tmp_path: Path, when
     play(tmp_path, scenario, tasks=MISBEHAVING, compute=STRICT)
 
 
+def test_the_log_tells_what_was_raised_unless_the_job_is_private(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scenario(c: Centre) -> None:
+        for private in (False, True):
+            words = "a secret" if private else "no secret"
+            job = await c.end(await c.submit(params=params(broken=words), private=private))
+            assert job.reason is not None
+            assert words in job.reason.message, "its owner is told"
+
+    play(tmp_path, scenario, tasks=MISBEHAVING, compute=STRICT)
+    told = [record.getMessage() for record in caplog.records if "preparing" in record.getMessage()]
+    assert len(told) == 2
+    assert "no secret" in told[0]
+    assert "a secret" not in told[1]
+    assert "misbehaving_tasks.py" in told[1]
+
+
 def test_a_qpu_process_that_dies_fails_its_job_and_comes_back(tmp_path: Path) -> None:
     async def scenario(c: Centre) -> None:
         doomed = await c.submit(backend="ket_paced", params=bell(shots=20_000))

@@ -126,8 +126,9 @@ async def estimate_usage(call: Call) -> Response:
 
     `estimated_running_time_seconds` is the estimate that the job would carry (null where only circuits tell),
     `formula_seconds` the documented formula for the real device, taken apart in `breakdown` and by `rounds`
-    (noise is learned in a round of its own), `expected_seconds` what jobs of the program really took here for
-    such an estimate. `cost` is there where the site has rates.
+    (noise is learned in a round of its own, and what follows is told as the least that it can be),
+    `expected_seconds` what jobs of the program really took here for such an estimate. `cost` is there where
+    the site has rates.
     """
     body = await read_body(call.request, call.settings.server.max_payload_bytes)
     if len(body) <= PARSED_AT_ONCE:
@@ -153,8 +154,9 @@ async def estimate_usage(call: Call) -> Response:
                 "formula_seconds": one.usage.seconds,
                 "executions": one.usage.executions,
                 "breakdown": _breakdown(one.usage),
+                "at_least": number > 0,
             }
-            for one in found.rounds
+            for number, one in enumerate(found.rounds)
         ],
         "expected_seconds": {
             "low": expected.low,

@@ -90,8 +90,9 @@ def _print(told: dict[str, Any]) -> None:
     for number, part in enumerate(told["rounds"], 1):
         parts = part["breakdown"]
         of = f"Round {number} of {len(told['rounds'])}" if len(told["rounds"]) > 1 else "On the real device"
+        least = "at least " if part["at_least"] else ""
         print(
-            f"{of}: {part['formula_seconds']:.4g} s for {part['executions']:,} executions "
+            f"{of}: {least}{part['formula_seconds']:.4g} s for {part['executions']:,} executions "
             f"({parts['overhead_seconds']:.3g} s overhead, {parts['rep_delay_seconds']:.3g} s delays, "
             f"{parts['circuit_seconds']:.3g} s circuits)."
         )

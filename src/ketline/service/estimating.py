@@ -65,7 +65,8 @@ class Estimating:
                     near=tenant,
                 )
             except Exception as error:
-                failure = failure_of(error, f"an estimate for user {principal.user_id}", "preparing")
+                who = f"an estimate for user {principal.user_id}"
+                failure = failure_of(error, who, "preparing", private=request.private)
                 raise Refused(failure.reason) from error
             finally:
                 await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)

@@ -12,13 +12,14 @@ from ketline.units.errors import JobError
 _log = logging.getLogger(__name__)
 
 
-def failure_of(error: Exception, subject: str, doing: str) -> Failure:
+def failure_of(error: Exception, subject: str, doing: str, *, private: bool = False) -> Failure:
     """What an exception means for a job.
 
     Args:
         error: what a task of `ketline.compute.pool.Pool` raised, or anything else on the way to it.
         subject: how the log names the job.
         doing: what was being done with it (``preparing``).
+        private: the log must not tell what the job holds.
     """
     if isinstance(error, JobError):
         return Failure(Reason(error.code, error.message, error.solution), FailureKind.USER)
@@ -28,10 +29,18 @@ def failure_of(error: Exception, subject: str, doing: str) -> Failure:
         return _failure(errors.TASK_OUT_OF_MEMORY, FailureKind.USER, doing, limit_bytes=error.memory_bytes)
     if isinstance(error, TaskFailure | OSError):
         details = error.details if isinstance(error, TaskFaulted) else str(error)
+        if private:
+            details = _places(details)
         _log.error("%s: %s: %s", subject, doing, details)
         return _failure(errors.TASK_FAILED, FailureKind.SYSTEM, doing, why=str(error))
     _log.error("%s: %s: the service failed", subject, doing, exc_info=error)
     return _failure(errors.TASK_FAILED, FailureKind.SYSTEM, doing, why=f"{type(error).__name__}: {error}")
+
+
+def _places(traceback: str) -> str:
+    """Where something was raised, without what: a message may hold what was posted."""
+    places = [line for line in traceback.splitlines() if line.startswith("  File ")]
+    return "\n".join(["(what was raised isn't told: the job is private)", *places])
 
 
 def _failure(kind: errors.ErrorKind, whose: FailureKind, doing: str, **fields: object) -> Failure:

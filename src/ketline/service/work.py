@@ -211,7 +211,7 @@ class Work:
             )
             return JobPrepared(job.job_id, answer["estimate_seconds"])
 
-        self._tell(job, Stage.PREPARING, await _outcome(job, "preparing", work()))
+        self._tell(job, Stage.PREPARING, await _outcome(job, record, "preparing", work()))
 
     async def _simulate(self, job: Job, record: JobRecord) -> None:
         self._engine.feed(JobLocked(job.job_id))
@@ -225,7 +225,7 @@ class Work:
             )
             return JobReleased(job.job_id, answer["qpu_seconds"])
 
-        event = await _outcome(job, "running", work())
+        event = await _outcome(job, record, "running", work())
         if isinstance(event, JobFailed):
             event = JobFailed(job.job_id, event.failure, self._locked_seconds(job.job_id))
         self._tell(job, Stage.ON_QPU, event)
@@ -249,7 +249,7 @@ class Work:
                 self._engine.feed(CalibrationRequested(job.qpu_id))
             return JobFinalized(job.job_id)
 
-        self._tell(job, Stage.FINALIZING, await _outcome(job, "finalizing", work()))
+        self._tell(job, Stage.FINALIZING, await _outcome(job, record, "finalizing", work()))
 
     def _tell(self, job: Job, stage: Stage, event: Event) -> None:
         """Tell the core, unless the job has moved on without us."""
@@ -296,9 +296,9 @@ def _swept(folder: str, kept: str) -> bool:
     return True
 
 
-async def _outcome(job: Job, doing: str, work: Coroutine[Any, Any, Event]) -> Event:
+async def _outcome(job: Job, record: JobRecord, doing: str, work: Coroutine[Any, Any, Event]) -> Event:
     """What a piece of classical work came to, as an event."""
     try:
         return await work
     except Exception as error:  # noqa: BLE001 - even a fault of ours must end the job, or it would run for ever
-        return JobFailed(job.job_id, failure_of(error, f"job {job.job_id}", doing))
+        return JobFailed(job.job_id, failure_of(error, f"job {job.job_id}", doing, private=record.private))
