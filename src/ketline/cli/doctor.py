@@ -12,6 +12,9 @@ from ketline.cli.data_folder import server_url
 from ketline.cli.options import DEFAULT_DATA, ConfigOption, DataOption, JsonOption, examples, settings_of
 from ketline.cli.output import Refusal, print_json
 
+_TOLD = 50
+"""Findings that a person is told one by one."""
+
 
 def doctor(
     data: DataOption = DEFAULT_DATA,
@@ -58,9 +61,11 @@ def doctor(
         if report.leftovers:
             what = f"{len(report.leftovers):,} files ({report.leftover_bytes / 1e6:,.1f} MB) of no job"
             print(f"{what} were removed." if tidy else f"{what} lie about; --tidy removes them.")
-        for finding in report.findings:
+        for finding in report.findings[:_TOLD]:
             print(f"WRONG {finding.about}: {finding.subject} {finding.what}.")
-        print(f"{len(report.findings)} findings." if report.findings else "All is well.")
+        if len(report.findings) > _TOLD:
+            print(f"... and {len(report.findings) - _TOLD:,} more; --json tells them all.")
+        print(f"{len(report.findings):,} findings." if report.findings else "All is well.")
     if report.findings:
         sys.exit(1)
 

@@ -7,9 +7,10 @@ is taken for a fault: what looks wrong is looked at once more.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -77,17 +78,8 @@ def _count(connection: sa.Connection, table: sa.Table) -> int:
 def _check_files(engine: sa.Engine, root: Path, report: Checkup) -> None:
     with engine.connect() as connection:
         rows = list(connection.execute(_NAMED))
-    for job_id, finished_at, private, result_bytes in rows:
-        wanted: dict[FileKind, int | None] = {}
-        # Of a private job, the params go when it ends and the result when it is read.
-        if not private or finished_at is None:
-            wanted[FileKind.PAYLOAD] = None
-        if finished_at is not None and result_bytes is not None and not private:
-            wanted[FileKind.RESULT] = result_bytes
-        for kind, size in wanted.items():
-            wrong = _wrong(root / place(kind, job_id), size)
-            if wrong and _is_there(engine, job_id):
-                report.findings.append(Finding("files", job_id, f"{_NOUN[kind]} {wrong}"))
+    with engine.connect() as later:
+        _check_wanted(later, root, rows, report)
     known = {row[0] for row in rows}
     young = time.time() - _UNDER_WAY_SECONDS
     for kind in FileKind:
@@ -97,6 +89,21 @@ def _check_files(engine: sa.Engine, root: Path, report: Checkup) -> None:
             report.files += 1
             if path.name not in known:
                 _note_leftover(path, young, report)
+
+
+def _check_wanted(later: sa.Connection, root: Path, rows: Sequence[Any], report: Checkup) -> None:
+    """Look for every file that a row names; what is missing counts if the row is still there ``later``."""
+    for job_id, finished_at, private, result_bytes in rows:
+        wanted: dict[FileKind, int | None] = {}
+        # Of a private job, the params go when it ends and the result when it is read.
+        if not private or finished_at is None:
+            wanted[FileKind.PAYLOAD] = None
+        if finished_at is not None and result_bytes is not None and not private:
+            wanted[FileKind.RESULT] = result_bytes
+        for kind, size in wanted.items():
+            wrong = _wrong(root / place(kind, job_id), size)
+            if wrong and queries.job(later, job_id) is not None:
+                report.findings.append(Finding("files", job_id, f"{_NOUN[kind]} {wrong}"))
 
 
 _c = tables.jobs.c
@@ -110,12 +117,6 @@ def _wrong(path: Path, size: int | None) -> str:
     except FileNotFoundError:
         return "aren't there" if size is None else "isn't there"
     return f"has {found} bytes instead of {size}" if size is not None and found != size else ""
-
-
-def _is_there(engine: sa.Engine, job_id: str) -> bool:
-    """Whether the job is there still: whoever deletes one deletes its row first."""
-    with engine.connect() as connection:
-        return queries.job(connection, job_id) is not None
 
 
 def _note_leftover(path: Path, young: float, report: Checkup) -> None:
