@@ -19,8 +19,8 @@ from ketline.qpus.drift import calibration_time, drifted, steps
 from ketline.qpus.driver import Admission, Progress
 from ketline.qpus.iq import placed, points, sides
 from ketline.qpus.items import ReadyItem, TimedItem, Workbench, readers
-from ketline.qpus.methods import check_time
-from ketline.qpus.run import PIECE_SECONDS, Clock, Simulation, calls, now
+from ketline.qpus.methods import PIECE_SECONDS, check_time
+from ketline.qpus.run import Clock, Simulation, calls, now
 from ketline.qpus.timing import text
 from ketline.units.work import ItemOutcome, Outcome
 

@@ -272,9 +272,11 @@ class Workbench:
         carried = set(reduced.circuit.parameters)
         own = {parameter: column for parameter, column in values.items() if parameter in carried}
         repeats = detunings(timed.sets, item.shots) if reduced.slow else 1
+        rows, shots = timed.sets * repeats, -(-item.shots // (repeats * chain))
+        # Without parameters all rows are one.
+        size = (rows, shots) if own or reduced.slow else (1, rows * shots)
         method, approximation = chosen(
-            where, reduced, source, suited(reduced, own, source),
-            (timed.sets * repeats, -(-item.shots // (repeats * chain))), limits,
+            where, reduced, source, suited(reduced, own, source), size, limits
         )  # fmt: skip
         if method.name == "pauli_frames":
             repeats = 1

@@ -34,6 +34,9 @@ Name = Literal[
     "trajectories",
 ]  # fmt: skip
 
+PIECE_SECONDS = 0.25
+"""Estimated length of one call: how long a stop may have to wait."""
+
 MAX_SECONDS = 10_800.0
 """What one job may take on the emulator by its estimate; no plan's jobs may take longer."""
 
@@ -88,6 +91,15 @@ class Method:
     def seconds(self, sets: int, shots: int) -> float:
         """Estimate for so many sets of so many shots."""
         return sets * (self.seconds_a_set + shots * self.seconds_a_shot)
+
+    def piece_shots(self) -> int:
+        """How many shots of a set one call takes, so that it is neither long nor mostly preparation."""
+        left = max(PIECE_SECONDS - self.seconds_a_set, 2 * self.seconds_a_set)
+        return max(1, int(left / max(self.seconds_a_shot, 1e-9)))
+
+    def seconds_in_pieces(self, sets: int, shots: int) -> float:
+        """`seconds`, with what every call of a set begins with."""
+        return self.seconds(sets, shots) + sets * (-(-shots // self.piece_shots()) - 1) * self.seconds_a_set
 
 
 def clifford(
@@ -292,7 +304,7 @@ def choose(
             f"{least.name} needs about {_size(least.memory_bytes)}; the limit is {_size(memory_bytes)}",
             CANNOT_SIMULATE.solution,
         )
-    return min(fitting, key=lambda method: method.seconds(1, shots))
+    return min(fitting, key=lambda method: method.seconds_in_pieces(1, shots))
 
 
 def check_time(seconds: float) -> None:

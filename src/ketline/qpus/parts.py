@@ -70,7 +70,9 @@ class Part:
     @property
     def seconds(self) -> float:
         """Estimate of what simulating it takes."""
-        return self.method.seconds(self.rows, self.row_shots)
+        if not self.values:
+            return self.method.seconds_in_pieces(1, self.rows * self.row_shots)
+        return self.method.seconds_in_pieces(self.rows, self.row_shots)
 
     def frames(self) -> Frames:
         """The circuit with its noise in the language of Pauli frames."""
@@ -100,9 +102,10 @@ def chosen(
             raise JobError(error.code, error.message, f"{error.solution} {_FORBIDDEN}") from error
         return frame_method(reduced), _twirled(reduced, "no exact method takes the circuit")
     quick = frame_method(reduced)
-    slow = exact.seconds(rows, shots) > max(PATIENCE_SECONDS, quick.seconds(rows, shots))
+    seconds = exact.seconds_in_pieces(rows, shots)
+    slow = seconds > max(PATIENCE_SECONDS, quick.seconds(rows, shots))
     if fits.frames and limits.allow_approximation and slow and exact.name != "pauli_frames":
-        reason = f"exactly, by {exact.name}, it would take about {exact.seconds(rows, shots):.2g} s"
+        reason = f"exactly, by {exact.name}, it would take about {seconds:.2g} s"
         return quick, _twirled(reduced, reason)
     return exact, ""
 

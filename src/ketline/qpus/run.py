@@ -16,6 +16,7 @@ from ketline.errors import QPU_OUT_OF_MEMORY
 from ketline.qpus.chain import in_order
 from ketline.qpus.counts import Shots
 from ketline.qpus.driver import Fault
+from ketline.qpus.methods import PIECE_SECONDS
 from ketline.units.errors import JobError
 from ketline.units.work import Span
 
@@ -26,9 +27,6 @@ if TYPE_CHECKING:
     from ketline.qpus.parts import Part
     from ketline.qpus.trajectories import Trajectories
     from ketline.qpus.transfer import Bundle
-
-PIECE_SECONDS = 0.25
-"""Estimated length of one Aer call: how long a stop may have to wait."""
 
 _MAX_CIRCUITS = 2_000
 _MAX_BITS = 20_000_000
@@ -76,9 +74,7 @@ def pieces(item: int, place: int, part: Part, chunk_sets: int | None) -> Iterato
 
 def _cut(whole: Piece, method: Method) -> Iterator[Piece]:
     """Cut many shots of one circuit."""
-    # What a call starts with is paid in every piece, so it isn't made the greater part of one.
-    left = max(PIECE_SECONDS - method.seconds_a_set, method.seconds_a_set)
-    most = max(1, int(left / max(method.seconds_a_shot, 1e-9)))
+    most = method.piece_shots()
     done = 0
     while done < whole.shots:
         shots = min(most, whole.shots - done)
