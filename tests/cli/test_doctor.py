@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sqlite3
@@ -71,7 +72,7 @@ def test_what_is_missing_is_named_and_the_exit_code_tells(ketline: Ketline, work
     payload = next(path for path in (worked / "files" / "payloads").rglob("*") if path.is_file())
     kept = payload.read_bytes()
     payload.unlink()
-    with sqlite3.connect(worked / "ketline.db") as tables:
+    with contextlib.closing(sqlite3.connect(worked / "ketline.db")) as tables, tables:
         tables.execute("UPDATE job_counts SET jobs = jobs + 1")
     try:
         answer = ketline("doctor", "--data", worked)
@@ -80,7 +81,7 @@ def test_what_is_missing_is_named_and_the_exit_code_tells(ketline: Ketline, work
         assert "WRONG counts:" in answer.out
     finally:
         payload.write_bytes(kept)
-        with sqlite3.connect(worked / "ketline.db") as tables:
+        with contextlib.closing(sqlite3.connect(worked / "ketline.db")) as tables, tables:
             tables.execute("UPDATE job_counts SET jobs = jobs - 1")
 
 
@@ -90,7 +91,7 @@ def test_a_folder_without_data_and_a_database_of_another_version_are_refused(
     refused = ketline("doctor", "--data", tmp_path / "nothing")
     assert (refused.code, refused.out) == (1, "")
     assert "no data of a server" in refused.err
-    with sqlite3.connect(data / "ketline.db") as tables:
+    with contextlib.closing(sqlite3.connect(data / "ketline.db")) as tables, tables:
         tables.execute("UPDATE alembic_version SET version_num = '0001'")
     old = ketline("doctor", "--data", data)
     assert old.code == 1
