@@ -297,3 +297,29 @@ def test_stopping_does_not_wait_for_a_fork_server_that_is_loading() -> None:
         return time.monotonic() - begun
 
     assert asyncio.run(scenario()) < PATIENCE / 3
+
+
+def test_a_task_goes_to_an_idle_worker_that_knows_its_kind_and_never_waits_for_it() -> None:
+    async def scenario(pool: Pool) -> None:
+        async def at(near: str, task: str = "where") -> int:
+            answer = await pool.run(task, {"seconds": 0.3}, timeout_seconds=PATIENCE, near=near)
+            return int(answer.get("pid", 0))
+
+        # Both are ready when two tasks have been done side by side.
+        await asyncio.gather(at("x", "nap"), at("y", "nap"))
+        busy = asyncio.ensure_future(at("a", "nap"))
+        await asyncio.sleep(0.05)
+        theirs = await at("b")
+        assert await at("a") == theirs, "the other worker was busy, and nothing waits"
+        await busy
+        assert await at("b") == theirs
+        busy = asyncio.ensure_future(at("b", "nap"))
+        await asyncio.sleep(0.05)
+        ours = await at("c")
+        assert ours != theirs
+        await busy
+        for _ in range(3):
+            assert await at("c") == ours
+            assert await at("b") == theirs
+
+    with_pool(scenario)
