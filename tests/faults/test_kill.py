@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import json
 import random
@@ -135,7 +136,7 @@ async def account(clients: list[Client]) -> None:
 def audit(database: Path, clients: list[Client]) -> None:
     acknowledged = [job_id for client in clients for job_id in client.acknowledged]
     assert len(set(acknowledged)) == len(acknowledged)
-    with sqlite3.connect(database) as tables:
+    with contextlib.closing(sqlite3.connect(database)) as tables:
         jobs = dict(tables.execute("SELECT job_id, workload_id FROM jobs"))
         missing = set(acknowledged) - set(jobs)
         assert not missing
