@@ -1,4 +1,4 @@
-"""What the outside sees of the live runtime: the one door of `ketline.api`, `ketline.web` and `ketline.cli`.
+"""What the outside sees of the live runtime: the one door of `ketline.api` and `ketline.cli`.
 
 Reads show only what is durable. Methods that change something return when the change is durable. All raise
 `ketline.errors.KetlineError`; an id that belongs to another instance is treated as unknown.
