@@ -146,11 +146,6 @@ def test_a_calibration_publishes_a_device(qpu, tmp_path):
     assert Device.read(path).configuration["backend_name"] == "ket_manila"
 
 
-def test_an_unknown_handle_is_lost(qpu):
-    qpu.send(do="adopt", job="j7", handle="gone", outcome="nowhere", locked_at=time.time())
-    assert qpu.wait("lost")["job"] == "j7"
-
-
 def test_too_much_memory_fails_the_job_and_not_the_qpu(tmp_path):
     qpu = Qpu(memory_bytes=200_000_000)
     try:

@@ -74,7 +74,7 @@ class Driver(Protocol):
     """A machine, held by the QPU's own process."""
 
     def start(self, unit: WorkUnit) -> str:
-        """Begin a unit and return its handle, by which a later process finds it again.
+        """Begin a unit and return its handle, which names it in the calls that follow.
 
         Raises:
             ketline.units.errors.JobError: the unit can't be run, by its own fault.
@@ -89,7 +89,7 @@ class Driver(Protocol):
         Raises:
             ketline.units.errors.JobError: the unit failed by its own fault.
             Fault: the machine failed.
-            KeyError: nothing is known of the handle (any more).
+            KeyError: nothing is known of the handle.
         """
         ...
 

@@ -14,7 +14,7 @@ during a run.
 ``{"do": "run", "job": ID, "unit": PATH, "outcome": PATH}``
     Take the QPU and run the work unit in the file (`ketline.units.serial`). Answered by
 
-    ``{"is": "locked", "job": ID, "at": T, "handle": H}`` at once (T in seconds since the epoch), then any
+    ``{"is": "locked", "job": ID, "at": T}`` at once (T in seconds since the epoch), then any
     number of ``{"is": "progress", "job": ID, "done": N, "total": N}``, then exactly one of
 
     - ``{"is": "released", "job": ID, "at": T, "qpu_seconds": S}``: the outcome file is complete
@@ -24,10 +24,6 @@ during a run.
 
     A ``run`` before that answer, or during a calibration, is a fault of the parent: it is answered by
     ``failed`` of kind ``system`` with ``qpu_seconds`` 0 for the new job, and what runs goes on.
-``{"do": "adopt", "job": ID, "handle": H, "outcome": PATH, "locked_at": T}``
-    Go on with a unit that an earlier process started, for drivers whose machines outlive the process.
-    Answered as ``run`` is; a handle that the driver doesn't know (the emulator's never survive) is answered
-    by ``{"is": "lost", "job": ID}`` instead, and the job must be run again.
 ``{"do": "stop", "job": ID}``
     Give the job up; answered by ``stopped``, or by whatever ended the job before. Another job's id: ignored.
 ``{"do": "calibrate", "key": K, "device": PATH}``
@@ -159,8 +155,6 @@ class Host:
         match message["do"]:
             case "run":
                 self._run(message["job"], Path(message["unit"]), Path(message["outcome"]))
-            case "adopt":
-                self._adopt(message)
             case "stop":
                 self._stop(message["job"])
             case "calibrate":
@@ -184,22 +178,10 @@ class Host:
         try:
             running.handle = self._driver.start(read_unit(unit_path))
         except Exception as error:  # noqa: BLE001 - whatever the unit does must fail the job, not the QPU
-            self._tell("locked", job=job, at=running.locked_at, handle="")
+            self._tell("locked", job=job, at=running.locked_at)
             self._end_badly(error)
             return
-        self._tell("locked", job=job, at=running.locked_at, handle=running.handle)
-
-    def _adopt(self, message: dict[str, Any]) -> None:
-        job, handle = message["job"], message["handle"]
-        try:
-            self._driver.poll(handle)
-        except (KeyError, JobError):
-            self._tell("lost", job=job)
-            return
-        self._running = _Job(job, Path(message["outcome"]), message["locked_at"])
-        self._running.handle = handle
-        self._started = time.monotonic() - max(0.0, time.time() - message["locked_at"])
-        self._tell("locked", job=job, at=message["locked_at"], handle=handle)
+        self._tell("locked", job=job, at=running.locked_at)
 
     def _slice(self, running: _Job) -> None:
         """Go on with the job for a moment."""

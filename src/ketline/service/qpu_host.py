@@ -176,7 +176,7 @@ class QpuHost:
                 self._listener.calibrated(
                     self._settings.name, bool(message["ok"]), str(message.get("message", ""))
                 )
-            case "locked" | "progress" | "released" | "stopped" | "failed" | "lost":
+            case "locked" | "progress" | "released" | "stopped" | "failed":
                 if self._current is not None and message["job"] == self._current.job_id:
                     self._heard_of_job(self._current, message)
 
