@@ -89,6 +89,10 @@ INSTANCE_NOT_FOUND = _define(
     1279, 404, "Instance not found", "There is no instance {instance!r} for this key.",
     "List the instances with `ketline instances list`.",
 )  # fmt: skip
+KEY_NOT_FOUND = _define(
+    9709, 404, "Key not found", "There is no key {key_id!r} that this key may revoke.",
+    "List the keys with `ketline keys list`.",
+)  # fmt: skip
 JOB_NOT_FOUND = _define(
     1291, 404, "Job not found", "Job not found. Job ID: {job_id}",
     "Check the id, and the instance that the request names.",

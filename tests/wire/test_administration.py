@@ -135,6 +135,8 @@ def test_a_manager_makes_keys_for_what_their_own_key_opens(centre: Server, admin
         assert (
             manager.post(own(centre, "/keys"), json={"user": "sue", "instances": ["shop"]}).status_code == 200
         )
+        assert {row["name"] for row in manager.get(own(centre, "/users")).json()["users"]} == {"max", "sue"}
+        assert manager.delete(own(centre, "/keys/nobodys")).status_code == 404
         # An instance that the manager's key doesn't open is no instance for them.
         foreign = manager.post(own(centre, "/keys"), json={"user": "sue", "instances": ["lab"]})
         assert foreign.status_code == 404

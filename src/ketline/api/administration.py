@@ -33,7 +33,7 @@ def _body(properties: dict[str, Any], *required: str) -> dict[str, Any]:
 
 
 async def list_users(call: Call) -> Response:
-    """All users with their roles."""
+    """All users with their roles; a manager sees those with keys for the manager's own instances only."""
     Query(call.query, ())
     users = await call.runtime.users(call.who)
     shown = [

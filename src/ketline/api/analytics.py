@@ -101,7 +101,7 @@ async def _wanted(call: Call, known: dict[str, Any]) -> tuple[UsageQuery, Query]
     query = Query(call.query, known)
     if query.many("subscription_id"):
         raise invalid("subscription_id", "there are no subscriptions here; use plan")
-    end = query.moment("interval_end") or datetime.now(UTC)
+    end = query.moment("interval_end") or call.runtime.now()
     start = query.moment("interval_start")
     if start is None:
         if end < _EARLIEST + _PERIOD:

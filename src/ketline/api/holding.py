@@ -20,7 +20,7 @@ A held request is one suspended task and one timer.
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime
+from datetime import datetime
 from time import monotonic
 
 from ketline.config import ServerSettings
@@ -90,7 +90,7 @@ class Holding:
         while not job.status.final:
             left = until - monotonic()
             if left <= 0:
-                left = 0.0 if job.stage in extended else seconds_to_end(job, datetime.now(UTC))
+                left = 0.0 if job.stage in extended else seconds_to_end(job, self._runtime.now())
                 if left <= 0:
                     break
                 extended.add(job.stage)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from starlette.responses import Response
@@ -34,13 +34,16 @@ async def post_session(call: Call) -> Response:
         raise invalid("instance", "it isn't the instance that the header Service-CRN names")
     max_ttl = seconds_field(content, "max_ttl", least=1)
     return json_reply(
-        session_object(await call.runtime.open_workload(call.who, _MODES[mode], backend, max_ttl))
+        session_object(
+            await call.runtime.open_workload(call.who, _MODES[mode], backend, max_ttl), call.runtime.now()
+        )
     )
 
 
 async def get_session(call: Call) -> Response:
     """One session or batch."""
-    return json_reply(session_object(await call.runtime.workload(call.who, call.path("session_id"))))
+    view = await call.runtime.workload(call.who, call.path("session_id"))
+    return json_reply(session_object(view, call.runtime.now()))
 
 
 async def patch_session(call: Call) -> Response:
@@ -66,7 +69,7 @@ async def cancel_session(call: Call) -> Response:
     return nothing()
 
 
-def session_object(workload: WorkloadView) -> dict[str, Any]:
+def session_object(workload: WorkloadView, now: datetime) -> dict[str, Any]:
     """A session or batch as the wire shows it (``rest.md`` D.2)."""
     return {
         "id": workload.workload_id,
@@ -85,7 +88,7 @@ def session_object(workload: WorkloadView) -> dict[str, Any]:
         "last_job_started": moment(workload.last_job_started_at),
         "last_job_completed": moment(workload.last_job_completed_at),
         "timestamps": [{"status": state.value, "timestamp": moment(at)} for state, at in workload.history],
-        "elapsed_time": _usage_seconds(workload, datetime.now(UTC)),
+        "elapsed_time": _usage_seconds(workload, now),
         "user_id": workload.user_id,
         # Ours: when maintenance, or a reservation for somebody else, next takes the QPU away.
         "interrupted_at": moment(workload.interrupted_at),

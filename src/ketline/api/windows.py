@@ -35,7 +35,7 @@ async def announce_window(call: Call) -> Response:
     view = await call.runtime.announce_window(
         call.who,
         call.path("name"),
-        _moment(content, "start") or datetime.now(UTC),
+        _moment(content, "start") or call.runtime.now(),
         end,
         text_field(content, "instance", longest=255),
         text_field(content, "reason", longest=500) or "",

@@ -289,6 +289,10 @@ class Runtime(Protocol):
         """The audit trail, newest first."""
         ...
 
+    def now(self) -> datetime:
+        """The time by which everything here is decided: it doesn't jump when the machine's clock is set."""
+        ...
+
     async def health(self) -> dict[str, Any]:
         """Whether the runtime can do its work, and the state of its parts."""
         ...

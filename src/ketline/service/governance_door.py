@@ -15,6 +15,7 @@ from ketline.core.model import QpuMode
 from ketline.errors import (
     BACKEND_NOT_FOUND,
     INSTANCE_NOT_FOUND,
+    KEY_NOT_FOUND,
     LIMIT_BELOW_USAGE,
     NOT_AUTHORIZED,
     KetlineError,
@@ -36,9 +37,12 @@ class GovernanceDoor:
     _house: House
 
     async def users(self, principal: Principal) -> Sequence[UserView]:
-        """All users."""
+        """All users; for a manager, those whose keys open only what the manager's own key opens."""
         _require(principal, "list the users", "administrator", "manager")
         rows = await self._house.store.read(queries.users)
+        if principal.role != "administrator":
+            known = {key.user_id for key in await self.keys(principal)}
+            rows = [row for row in rows if row["user_id"] in known]
         return [UserView(r["user_id"], r["name"], r["role"], as_datetime(r["created_at"])) for r in rows]
 
     async def keys(self, principal: Principal) -> Sequence[KeyView]:
@@ -81,7 +85,7 @@ class GovernanceDoor:
         """Revoke a key for good; users may revoke their own."""
         visible = {key.key_id for key in await self.keys(principal)}
         if key_id not in visible:
-            raise grants.refused("key", f"there is no key {key_id!r}")
+            raise KetlineError(KEY_NOT_FOUND, key_id=key_id)
         house = self._house
         changes = Changes()
         grants.revoked_key(changes, key_id, Actor.of(principal), house.clock.now())

@@ -11,6 +11,7 @@ import secrets
 import shutil
 import sys
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from ketline.service import bootstrap, orphans, recovery, tasks
 from ketline.service.backends import Backend
 from ketline.service.backends_door import BackendsDoor
 from ketline.service.board import Board
-from ketline.service.clock import Clock
+from ketline.service.clock import Clock, as_datetime
 from ketline.service.data import DataFolder
 from ketline.service.engine import Engine
 from ketline.service.explaining import ExplainingDoor
@@ -164,6 +165,10 @@ class LiveRuntime(
         return house.instances.view(house.instance_of(principal), house.clock.now())
 
     # administration
+
+    def now(self) -> datetime:
+        """The time by which everything here is decided."""
+        return as_datetime(self._house.clock.now())
 
     async def health(self) -> dict[str, Any]:
         """Whether the runtime can do its work, and the state of its parts; nothing of anybody's jobs."""
