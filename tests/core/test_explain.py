@@ -163,7 +163,7 @@ def test_the_story_so_far() -> None:
     story = explain(c, "a").story
     assert story == (
         (5, "submitted"),
-        (5, "start"),
+        (5, "preparation began"),
         (5, "session active"),
         (7, "prepared"),
         (7, "given to the QPU"),

@@ -146,5 +146,5 @@ def test_a_long_story_keeps_its_beginning_and_its_end() -> None:
         job_step(job, JobStep.INTERRUPTED, float(at), stories)
     story = stories["j"]
     assert len(story) < 30
-    assert story[0] == (0.0, "start")
+    assert story[0] == (0.0, "preparation began")
     assert story[-1] == (100.0, "interrupted")

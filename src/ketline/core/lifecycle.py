@@ -111,6 +111,9 @@ def _tell(stories: dict[str, Story], key: str, now: float, text: str) -> None:
         del story[1]  # keep how it began
 
 
+_IN_WORDS: dict[JobStep, str] = {JobStep.START: "preparation began", JobStep.RUN: "given to the QPU"}
+
+
 def job_step(job: Job, step: JobStep, now: float, stories: dict[str, Story]) -> None:
     """Take a job one step on. Raises `IllegalTransition` where the table has no way."""
     target = JOB_TABLE.get((job.status, job.stage, step))
@@ -118,7 +121,7 @@ def job_step(job: Job, step: JobStep, now: float, stories: dict[str, Story]) -> 
         state = job.status if job.stage is Stage.NONE else f"{job.status}/{job.stage}"
         raise IllegalTransition(f"job {job.job_id}", step, state, stories.get(job.job_id, []))
     job.status, job.stage = target
-    _tell(stories, job.job_id, now, step if step is not JobStep.RUN else "given to the QPU")
+    _tell(stories, job.job_id, now, _IN_WORDS.get(step, step))
 
 
 def workload_step(workload: Workload, step: WorkloadStep, now: float, stories: dict[str, Story]) -> None:

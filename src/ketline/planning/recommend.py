@@ -70,6 +70,12 @@ def _used(forecast: ModeForecast) -> float:
     return float("inf") if forecast.usage is None else forecast.usage.middle
 
 
+def _than(seconds: float, other: float) -> str:
+    """A duration and what it would be otherwise."""
+    mine, others = clock(seconds), clock(other)
+    return f"{mine} either way" if mine == others else f"{mine} instead of {others}"
+
+
 def recommend(workload: Workload, modes: dict[Mode, ModeForecast]) -> tuple[Mode, list[str]]:
     """The advised mode, and why."""
     job, batch, session = (modes[mode] for mode in MODES)
@@ -85,14 +91,14 @@ def recommend(workload: Workload, modes: dict[Mode, ModeForecast]) -> tuple[Mode
         if session.usage is not None:
             reasons.append(
                 "Each job waits for results, but a session would save little time now "
-                f"({clock(_wall(session))} instead of {clock(_wall(best))}) and bill "
-                f"{clock(_used(session))} instead of {clock(_used(best))}."
+                f"({_than(_wall(session), _wall(best))}) and bill "
+                f"{_than(_used(session), _used(best))}."
             )
     else:
         reasons.insert(0, "All jobs are ready at once and none waits for another's result.")
         if session.usage is not None and _used(session) > 1.05 * _used(best):
             reasons.append(
-                f"A session would bill {clock(_used(session))} instead of {clock(_used(best))}: "
+                f"A session would bill {_than(_used(session), _used(best))}: "
                 "its classical and idle time is billed, a batch's isn't."
             )
     if best is batch and batch.usage is not None:
@@ -124,8 +130,8 @@ def _for_session(workload: Workload, session: ModeForecast, best: ModeForecast) 
         reasons.append("Learned noise stays fresh: nobody else's job and no calibration comes in between.")
     idle = 0.0 if session.idle is None else session.idle.middle
     reasons.append(
-        f"It ends after {clock(_wall(session))} instead of {clock(_wall(best))}, for "
-        f"{clock(_used(session))} billed instead of {clock(_used(best))} ({clock(idle)} of it idle)."
+        f"It ends after {_than(_wall(session), _wall(best))}, and is billed "
+        f"{_than(_used(session), _used(best))} ({clock(idle)} of it idle)."
     )
     return reasons
 

@@ -187,7 +187,7 @@ def _told(view: JobView) -> tuple[tuple[datetime, str], ...]:
     """The story of a job that has ended, from its times."""
     told = [
         (view.created_at, "submitted"),
-        (view.running_at, "start"),
+        (view.running_at, "preparation began"),
         (view.ready_at, "prepared"),
         (view.locked_at, "given to the QPU"),
         (view.released_at, "released"),
