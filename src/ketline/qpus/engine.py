@@ -178,7 +178,7 @@ class Engine:
             if unit.meas_level == "both":
                 outcome.bits[name] = pack(sides(values))
             seen = placed(values, qubits, zlib.crc32(self._bench.device.name.encode()))
-            outcome.iq[name] = seen.mean(axis=1) if unit.meas_level == "avg_kerneled" else seen
+            outcome.iq[name] = np.mean(seen, axis=1) if unit.meas_level == "avg_kerneled" else seen
         return outcome
 
     def _misreads(self, unit: WorkUnit, qubit: int) -> float:

@@ -153,7 +153,7 @@ def _channel(probabilities: NDArray[np.float64] | None, where: tuple[int, ...]) 
     if probabilities is None:
         return []
     errors = probabilities.ravel()[1:]
-    if errors.max(initial=0.0) < _LEAST:
+    if np.max(errors, initial=0.0) < _LEAST:
         return []
     listed = ",".join(map(repr, errors.tolist()))
     return [f"PAULI_CHANNEL_{len(where)}({listed}) {' '.join(map(str, where))}"]

@@ -88,7 +88,7 @@ def _linear(
             [durations.expression(operation.duration, {stretch: 1}) - constant for stretch in stretches]
         )
         twice = durations.expression(operation.duration, dict.fromkeys(stretches, 2))
-        if abs(twice - constant - 2 * factors.sum()) > _TOLERANCE or factors.min() < 0:
+        if abs(twice - constant - 2 * factors.sum()) > _TOLERANCE or np.min(factors) < 0:
             raise JobError(
                 INVALID_REQUEST.code,
                 "the length of a delay isn't a sum of positive multiples of stretches",

@@ -60,7 +60,9 @@ class Counts:
             # So wide that outcomes hardly ever repeat.
             distinct, column = words.reshape(sets * shots, -1), np.arange(sets * shots)
         rows = np.arange(0, sets * shots + 1, shots)
-        table = csr_array((np.ones(sets * shots), column.reshape(-1), rows), shape=(sets, len(distinct)))
+        table: csr_array = csr_array(
+            (np.ones(sets * shots), column.reshape(-1), rows), shape=(sets, len(distinct))
+        )
         table.sum_duplicates()
         return cls(table, distinct, shots)
 

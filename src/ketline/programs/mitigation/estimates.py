@@ -114,7 +114,9 @@ def estimate(
     flat = {name: np.zeros((count, *shape)) for name, shape in shapes.items()}
     chosen: list[list[str]] = [[] for _ in range(count)]
 
-    setting_of = np.full((plan.elements[:, 0].max(initial=0) + 1, max(1, len(plan.bases))), -1, np.int64)
+    setting_of = np.full(
+        (int(np.max(plan.elements[:, 0], initial=0)) + 1, max(1, len(plan.bases))), -1, np.int64
+    )
     setting_of[plan.settings[:, 0], plan.settings[:, 1]] = np.arange(len(plan.settings))
     by_observable = np.argsort(plan.elements[:, 1], kind="stable")
     starts = np.searchsorted(plan.elements[by_observable, 1], np.arange(len(plan.constants) + 1))
