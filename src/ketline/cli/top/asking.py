@@ -11,6 +11,8 @@ from typing import Any
 from ketline.cli.output import Refusal
 from ketline.cli.remote import Remote
 
+_LAST_SECONDS = 0.5
+
 Qpus = list[dict[str, Any]]
 """What ``GET /ketline/v1/queue`` tells of each QPU."""
 
@@ -84,11 +86,13 @@ class Asking:
         self._stopped = threading.Event()
         self.told = Told(centre.ask(), time.monotonic())
         # A server that hangs must not keep us from ending.
-        threading.Thread(target=self._work, name="ketline-asking", daemon=True).start()
+        self._thread = threading.Thread(target=self._work, name="ketline-asking", daemon=True)
+        self._thread.start()
 
     def stop(self) -> None:
-        """Ask no more."""
+        """Ask no more. A question that is under way has a moment to be answered."""
         self._stopped.set()
+        self._thread.join(_LAST_SECONDS)
 
     def _work(self) -> None:
         while not self._stopped.wait(self.every):

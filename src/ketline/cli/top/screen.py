@@ -32,15 +32,15 @@ def watch(console: Console, centre: Centre, every: float) -> None:
     asking = Asking(centre, every)
     live = Live(console=console, screen=True, auto_refresh=False)
     try:
-        with _ending_in_order(), _suspending(live), _keys() as keys, live:
-            while True:
+        with _signals() as came, _suspending(live), _keys() as keys, live:
+            while not came:
                 live.update(_frame(asking, console.width, console.height), refresh=True)
                 if _pressed(keys, _FRAME_SECONDS) in _QUIT:
-                    return
-    except KeyboardInterrupt:
-        return
+                    break
     finally:
         asking.stop()
+    if came and came[0] != signal.SIGINT:
+        sys.exit(128 + came[0])
 
 
 def _frame(asking: Asking, width: int, height: int) -> Group:
@@ -75,7 +75,8 @@ def _keys() -> Iterator[int | None]:
         tty.setcbreak(fd)
         yield fd
     finally:
-        termios.tcsetattr(fd, termios.TCSADRAIN, before)
+        with contextlib.suppress(termios.error):  # the terminal is gone
+            termios.tcsetattr(fd, termios.TCSADRAIN, before)
 
 
 def _pressed(fd: int | None, seconds: float) -> str:
@@ -85,19 +86,30 @@ def _pressed(fd: int | None, seconds: float) -> str:
         return ""
     if not select.select([fd], [], [], seconds)[0]:
         return ""
-    return os.read(fd, 1).decode(errors="replace") or "q"
+    try:
+        return os.read(fd, 1).decode(errors="replace") or "q"
+    except OSError:
+        return "q"
 
 
 @contextlib.contextmanager
-def _ending_in_order() -> Iterator[None]:
-    """Signals that end the process unwind it, so that the terminal is restored."""
+def _signals() -> Iterator[list[int]]:
+    """The signals that asked the process to end, which it does after the frame, with the terminal restored.
+
+    They are written down and not raised: an exception out of a handler is lost when it comes while something
+    is being finalized. A second one is raised, for when the terminal takes no more output.
+    """
+    came: list[int] = []
 
     def end(number: int, _frame: FrameType | None) -> None:
-        sys.exit(128 + number)
+        came.append(number)
+        if len(came) > 1:
+            sys.exit(128 + number)
 
-    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGHUP)}
+    ending = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.signal(number, end) for number in ending}
     try:
-        yield
+        yield came
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
