@@ -16,7 +16,7 @@ from qiskit_ibm_runtime import EstimatorV2, RuntimeEncoder, SamplerV2
 
 from ketline.programs import sampler
 from ketline.programs.base import Prepared, ProgramContext, open_params, program
-from ketline.programs.mitigation import estimation
+from ketline.programs.mitigation import amplified
 from ketline.programs.recurring import Memory, Recurring, circuit_bytes
 from ketline.units.serial import unit_bytes
 
@@ -55,7 +55,7 @@ def prepared(program_id: str, raw: bytes, context: ProgramContext) -> Prepared:
 def twirls(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Counts how often circuits are really twirled."""
     calls: list[int] = []
-    for module in (sampler, estimation):
+    for module in (sampler, amplified):
         real = module.twirl
 
         def counted(*args: Any, real: Any = real, **kwargs: Any) -> Any:
@@ -75,8 +75,8 @@ def tenants() -> tuple[ProgramContext, ProgramContext]:
     ("program_id", "raw", "times"),
     [
         ("sampler", sampler_params({**TWIRLED, **DECOUPLED}), 1),
-        ("estimator", estimator_params(2, {}), 3),
-        ("estimator", estimator_params(2, DECOUPLED), 3),
+        ("estimator", estimator_params(2, {}), 1),
+        ("estimator", estimator_params(2, DECOUPLED), 1),
     ],
 )
 def test_a_second_job_of_the_tenant_finds_its_templates_and_another_tenant_none(

@@ -17,9 +17,10 @@ from ketline.programs.decoupling import Decouple
 from ketline.programs.executor import experimental_execution
 from ketline.programs.failures import bad_option, unreadable
 from ketline.programs.learned import recall, remember
-from ketline.programs.mitigation.estimation import JobPlan, Pub, Recipe, evaluate_job, needed_layers, plan_job
+from ketline.programs.mitigation.estimation import JobPlan, evaluate_job, needed_layers, plan_job
 from ketline.programs.mitigation.layers import Layer, LayerNoise
 from ketline.programs.mitigation.learning import LearningOptions, LearningPlan, learned, plan_learning
+from ketline.programs.mitigation.recipe import Pub, Recipe
 from ketline.programs.options import lifted, validated
 from ketline.programs.resilience import Resolved, resolve
 from ketline.programs.rounds import Execution, unit_of

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ketline.programs.failures import bad_option
-from ketline.programs.mitigation.estimation import Pec, Recipe, Zne
 from ketline.programs.mitigation.layers import LayerNoise
+from ketline.programs.mitigation.recipe import Pec, Recipe, Zne
 from ketline.programs.mitigation.twirling import Sizes, sizes
 
 if TYPE_CHECKING:

@@ -9,15 +9,12 @@ from qiskit_aer.noise import NoiseModel, PauliLindbladError, ReadoutError, depol
 from ketline.programs import state
 from ketline.programs.mitigation.estimation import (
     JobPlan,
-    Pec,
-    Pub,
-    Recipe,
-    Zne,
     evaluate_job,
     needed_layers,
     plan_job,
 )
 from ketline.programs.mitigation.layers import Layer, LayerNoise
+from ketline.programs.mitigation.recipe import Pec, Pub, Recipe, Zne
 from ketline.programs.mitigation.twirling import Sizes
 from ketline.units.errors import JobError
 

@@ -37,7 +37,14 @@ def samplex() -> samplomatic.samplex.Samplex:
 
 @pytest.mark.parametrize(
     "name",
-    ["_param_table", "_passthrough_params", "_sampling_nodes", "_evaluation_streams", "_collection_nodes"],
+    [
+        "_finalized",
+        "_param_table",
+        "_passthrough_params",
+        "_sampling_nodes",
+        "_evaluation_streams",
+        "_collection_nodes",
+    ],
 )
 def test_a_samplex_has_what_is_read(name: str) -> None:
     assert hasattr(samplex(), name), f"Samplex.{name} is gone. {WAY_OUT}"

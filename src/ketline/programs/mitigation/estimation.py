@@ -12,100 +12,30 @@ items are on the QPU. With a layer's noise unknown, `needed_layers` says which l
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from qiskit.circuit import QuantumCircuit
 
 from ketline.programs.failures import beyond_limit, rejected
+from ketline.programs.mitigation.amplified import Amplified, measured_template
 from ketline.programs.mitigation.counts import Counts
 from ketline.programs.mitigation.estimates import Estimates, Extrapolation, Run, estimate
 from ketline.programs.mitigation.folding import Folding
-from ketline.programs.mitigation.layers import Layer, LayerNoise, maps_for, unique_layers
-from ketline.programs.mitigation.measuring import Dressed, dress, with_measurement
+from ketline.programs.mitigation.layers import Layer, maps_for, unique_layers
 from ketline.programs.mitigation.observables import MeasurementPlan, plan_measurement
 from ketline.programs.mitigation.pec import Cancellation, plan_cancellation
+from ketline.programs.mitigation.recipe import Pub, Recipe
 from ketline.programs.mitigation.trex import ReadoutPlan, prepare_readout, read
 from ketline.programs.mitigation.twirling import (
     Drawn,
     Sizes,
-    Strategy,
     Template,
-    template_bytes,
-    twirl,
 )
-from ketline.programs.recurring import Memory, circuit_bytes
+from ketline.programs.recurring import Memory
 from ketline.units.work import ItemOutcome, WorkItem
-
-if TYPE_CHECKING:
-    from qiskit.primitives.containers.observables_array import ObservablesArray
-
-Amplifier = Literal["gate_folding", "gate_folding_front", "gate_folding_back", "pea"]
-
-
-@dataclass(frozen=True, slots=True)
-class Zne:
-    """Options of zero-noise extrapolation, resolved.
-
-    ``extrapolated_noise_factors`` None means 0 and all factors.
-    """
-
-    noise_factors: tuple[float, ...] = (1.0, 3.0, 5.0)
-    amplifier: Amplifier = "gate_folding"
-    extrapolators: tuple[str, ...] = ("exponential", "linear")
-    extrapolated_noise_factors: tuple[float, ...] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Pec:
-    """Options of probabilistic error cancellation (see `pec.plan_cancellation`)."""
-
-    max_overhead: float | None = 100.0
-    noise_gain: float | Literal["auto"] = "auto"
-
-
-@dataclass(frozen=True, slots=True)
-class Recipe:
-    """How one pub is estimated.
-
-    ``sizes``: randomisations, and shots of each; one randomisation without twirling. PEC multiplies the
-    randomisations. ``noises``: what is known of layers, for PEC and for ZNE with PEA, which both twirl gates
-    whatever ``twirl_gates`` says. ``decouple`` is applied to every circuit before it is run, with the key by
-    which the tenant's memory knows it (None: it doesn't). ``max_sets``: parameter sets of all circuits of
-    the pub; more are refused before they are drawn.
-    """
-
-    sizes: Sizes
-    twirl_gates: bool = False
-    twirl_measures: bool = False
-    strategy: Strategy = "active-accum"
-    zne: Zne | None = None
-    pec: Pec | None = None
-    noises: tuple[LayerNoise, ...] = ()
-    decouple: Callable[[QuantumCircuit, Hashable | None], QuantumCircuit] | None = None
-    max_sets: int = 10_000_000
-
-    @property
-    def injects(self) -> bool:
-        """Whether noise is injected, for which it must be known."""
-        return self.pec is not None or (self.zne is not None and self.zne.amplifier == "pea")
-
-
-@dataclass(frozen=True, slots=True)
-class Pub:
-    """A circuit on physical qubits, observables as wide as it, and points ``(*shape, n_parameters)``.
-
-    ``key`` tells the circuit from others in the tenant's memory; None keeps nothing of it.
-    """
-
-    circuit: QuantumCircuit
-    observables: ObservablesArray
-    points: NDArray[np.float64]
-    key: Hashable | None = None
 
 
 @dataclass(slots=True)
@@ -184,7 +114,7 @@ def needed_layers(pubs: Sequence[tuple[Pub, Recipe]], memory: Memory | None = No
         if recipe.injects:
             known |= {noise.layer for noise in recipe.noises}
             qubits = plan_measurement(pub.observables, pub.points.shape[:-1]).qubits.tolist()
-            template, _ = _injecting(pub, qubits, recipe, memory or Memory())
+            _, template, _ = measured_template(pub, qubits, recipe, memory or Memory())
             sites.append(template.sites)
     return [layer for layer in unique_layers(sites) if layer not in known]
 
@@ -256,7 +186,7 @@ def _plan_pub(
     randomizations = sizes.randomizations
 
     if recipe.injects:
-        template, plan.register = _injecting(pub, qubits, recipe, memory)
+        key, template, plan.register = measured_template(pub, qubits, recipe, memory)
         maps, missing = maps_for(template.sites, recipe.noises)
         cancellation = plan_cancellation(
             template.sites,
@@ -271,91 +201,23 @@ def _plan_pub(
             randomizations = _scaled(randomizations, cancellation.scaling, recipe, len(points))
         _check_sets(index, recipe, len(points) * randomizations * len(scales))
         drawn = [template.draw(points, randomizations, rng, bases=bases, maps=maps, scale=s) for s in scales]
-        key = _key(pub, qubits, recipe, "injecting")
         _add(plan, items, template.circuit, key, drawn, randomizations, recipe)
     else:
         _check_sets(index, recipe, len(points) * randomizations * len(factors))
-        for factor in factors:
-            dressing = recipe.twirl_measures or bool((bases > 1).any())
-            folding = None
-            if zne is not None and zne.amplifier != "pea" and factor != 1.0:
-                folding = Folding.choose(factor, zne.amplifier, rng)
-            key = None
-            if folding is None or not folding.random:
-                key = _key(pub, qubits, recipe, "measured", dressing, folding)
-            template_or_dressed, plan.register = memory.get(
-                key, partial(_ready, pub.circuit, folding, qubits, recipe, dressing), _ready_bytes
-            )
-            if isinstance(template_or_dressed, Template):
-                one = template_or_dressed.draw(points, randomizations, rng, bases=bases)
-            else:
-                one = template_or_dressed.draw(
-                    points, randomizations, rng, bases=bases, flips=recipe.twirl_measures
-                )
-            _add(plan, items, template_or_dressed.circuit, key, [one], randomizations, recipe)
+        foldings = [
+            None
+            if zne is None or zne.amplifier == "pea" or factor == 1.0
+            else Folding.choose(factor, zne.amplifier, rng)
+            for factor in factors
+        ]
+        amplified = Amplified(pub, recipe, qubits, points, bases, rng, memory)
+        drawn_of = amplified.twirled if recipe.twirl_gates and qubits else amplified.dressed
+        plan.register, found = drawn_of(foldings, randomizations)
+        for circuit, key, one in found:
+            _add(plan, items, circuit, key, [one], randomizations, recipe)
     metadata["num_randomizations"] = randomizations
     metadata["shots"] = randomizations * sizes.shots
     return plan
-
-
-def _key(pub: Pub, qubits: list[int], recipe: Recipe, *more: Hashable) -> Hashable | None:
-    """What determines a circuit that is made of a pub's circuit; None if that isn't to be kept."""
-    if pub.key is None:
-        return None
-    return (
-        "estimated",
-        pub.key,
-        tuple(qubits),
-        recipe.twirl_gates,
-        recipe.twirl_measures,
-        recipe.strategy,
-        *more,
-    )
-
-
-def _ready(
-    circuit: QuantumCircuit, folding: Folding | None, qubits: list[int], recipe: Recipe, dressing: bool
-) -> tuple[Template | Dressed, str]:
-    if folding is not None:
-        circuit = folding.fold(circuit)
-    if recipe.twirl_gates and qubits:
-        measured, register = with_measurement(circuit, qubits)
-        return (
-            twirl(
-                measured,
-                gates=True,
-                measures=recipe.twirl_measures,
-                strategy=recipe.strategy,
-                change_basis=True,
-            ),
-            register,
-        )
-    dressed = dress(circuit, qubits, dressing=dressing)
-    return dressed, dressed.register
-
-
-def _ready_bytes(made: tuple[Template | Dressed, str]) -> int:
-    template = made[0]
-    return template_bytes(template) if isinstance(template, Template) else circuit_bytes(template.circuit)
-
-
-def _injecting(pub: Pub, qubits: list[int], recipe: Recipe, memory: Memory) -> tuple[Template, str]:
-    """The template that injects noise, and the register of its measurement."""
-
-    def make() -> tuple[Template, str]:
-        circuit, register = with_measurement(pub.circuit, qubits)
-        template = twirl(
-            circuit,
-            gates=True,
-            measures=recipe.twirl_measures,
-            strategy=recipe.strategy,
-            change_basis=True,
-            noise_sites=True,
-            field="resilience.pec" if recipe.pec is not None else "resilience.zne",
-        )
-        return template, register
-
-    return memory.get(_key(pub, qubits, recipe, "injecting"), make, _ready_bytes)
 
 
 def _add(

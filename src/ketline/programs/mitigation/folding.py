@@ -58,25 +58,48 @@ class Folding:
         Raises:
             JobError: a two-qubit gate can't be folded, or the circuit has control flow.
         """
-        _check(circuit)
+        self.check(circuit)
         folds = GateFoldingPass(self.factor, _METHODS[self.method], self.seed)
         return PassManager([folds]).run(circuit)
 
+    def counts(self, gates: int) -> list[int]:
+        """How often each of so many two-qubit gates is folded, in their order."""
+        if math.isclose((self.factor - 1.0) % 2.0, 0.0, abs_tol=1e-9):
+            return [round((self.factor - 1.0) / 2.0)] * gates
+        # The pass tells which gates it chooses by folding them: marks between them keep them apart.
+        marked = QuantumCircuit(2)
+        for _ in range(gates):
+            marked.cz(0, 1)
+            marked.x([0, 1])
+        found = [0]
+        for instruction in self.fold(marked).data:
+            if instruction.operation.name == "cz":
+                found[-1] += 1
+            elif found[-1]:
+                found.append(0)
+        return [(count - 1) // 2 for count in found[:gates]]
 
-def _check(circuit: QuantumCircuit) -> None:
-    if circuit.has_control_flow_op():
-        raise rejected(
-            "resilience.zne", "gates of dynamic circuits (circuits with control flow) can't be folded.",
-            "Turn resilience.zne_mitigation off for this circuit.",
-        )  # fmt: skip
-    for instruction in circuit.data:
-        operation = instruction.operation
-        if (
-            operation.num_qubits == 2
-            and operation.name not in ("barrier", "delay")
-            and not isinstance(operation, SUPPORTED_FOLDED_GATES)
-        ):
+    @staticmethod
+    def check(circuit: QuantumCircuit) -> None:
+        """Check that a circuit's gates can be folded.
+
+        Raises:
+            JobError: a two-qubit gate can't be folded, or the circuit has control flow.
+        """
+        if circuit.has_control_flow_op():
             raise rejected(
-                "resilience.zne.amplifier", f"{operation.name} can't be folded.",
-                "Transpile for a backend made with use_fractional_gates=False, or turn zne_mitigation off.",
+                "resilience.zne", "gates of dynamic circuits (circuits with control flow) can't be folded.",
+                "Turn resilience.zne_mitigation off for this circuit.",
             )  # fmt: skip
+        for instruction in circuit.data:
+            operation = instruction.operation
+            if (
+                operation.num_qubits == 2
+                and operation.name not in ("barrier", "delay")
+                and not isinstance(operation, SUPPORTED_FOLDED_GATES)
+            ):
+                raise rejected(
+                    "resilience.zne.amplifier", f"{operation.name} can't be folded.",
+                    "Transpile for a backend made with use_fractional_gates=False, or turn"
+                    " zne_mitigation off.",
+                )  # fmt: skip

@@ -54,7 +54,8 @@ def draw(
     Raises:
         ValueError: an argument is missing, unknown, or doesn't broadcast to ``shape``.
     """
-    samplex.finalize()
+    if not samplex._finalized:  # noqa: SLF001 - finalising again would walk its whole graph
+        samplex.finalize()
     inputs = (
         arguments
         if isinstance(arguments, TensorInterface)

@@ -91,6 +91,15 @@ class Drawn:
     flips: dict[str, NDArray[np.bool_]] = field(default_factory=dict)
     signs: NDArray[np.float64] | None = None
 
+    def part(self, first: int, sets: int) -> Drawn:
+        """Some of the sets."""
+        own = slice(first, first + sets)
+        return Drawn(
+            self.parameter_values[own],
+            {name: flips[own] for name, flips in self.flips.items()},
+            None if self.signs is None else self.signs[own],
+        )
+
 
 @dataclass(frozen=True)
 class Template:
