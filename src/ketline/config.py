@@ -191,6 +191,8 @@ class QpuSettings(Section):
     """Serve it as an ideal simulator without a queue."""
     memory_bytes: int = Field(8_000_000_000, ge=200_000_000)
     """Memory that one job may take on the emulator."""
+    job_overhead_seconds: float = Field(0.0, ge=0, le=3_600)
+    """Usage billed on top to a job that held the QPU and then failed by its user's fault or was cancelled."""
     calibration_interval_seconds: float | None = Field(None, gt=0)
     """Cadence of calibrations; unset means never by itself."""
     calibration_seconds: float = Field(5.0, ge=0)

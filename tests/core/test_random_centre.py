@@ -203,11 +203,38 @@ class RandomCentre(RuleBasedStateMachine):
     def change_lanes(self, qpu: str, lanes: int) -> None:
         self.centre.send(events.QpuRegistered(replace(self.centre.scheduler.qpus[qpu], lanes=lanes)))
 
-    @rule(instance=instance_ids, limit=st.sampled_from([None, 5.0, 50.0, 500.0]), archived=st.sampled_from(
-        [False, False, True]))  # fmt: skip
-    def change_plan(self, instance: str, limit: float | None, archived: bool) -> None:
-        spec = replace(self.centre.scheduler.instances[instance], limit_seconds=limit, archived=archived)
-        self.centre.send(events.InstanceRegistered(spec))
+    @rule(
+        instance=instance_ids,
+        limit=st.sampled_from([None, 5.0, 50.0, 500.0]),
+        archived=st.sampled_from([False, False, True]),
+        window=st.sampled_from([None, 28 * 86_400.0, 1_000.0, 60.0]),
+    )
+    def change_plan(self, instance: str, limit: float | None, archived: bool, window: float | None) -> None:
+        old = self.centre.scheduler.instances[instance]
+        spec = replace(old, limit_seconds=limit, archived=archived, window_seconds=window)
+        past = None
+        if old.window_seconds is not None and (window is None or window > old.window_seconds):
+            before = self.centre.t - old.window_seconds + 1.0
+            past = events.PastUsage(
+                before, tuple((at, seconds) for at, seconds in self.lines(instance) if at < before)
+            )
+        self.centre.send(events.InstanceRegistered(spec, past))
+
+    def lines(self, instance: str) -> list[tuple[float, float]]:
+        """What the ledger holds of an instance."""
+        return sorted((b.ended_at, b.seconds) for b in self.centre.bills if b.instance_id == instance)
+
+    @rule(instance=instance_ids)
+    def look_at_usage(self, instance: str) -> None:
+        """What counts is what the ledger holds inside the window as it is now."""
+        scheduler = self.centre.scheduler
+        window = scheduler.instances[instance].window_seconds
+        inside = sum(
+            seconds for at, seconds in self.lines(instance) if window is None or at + window > self.centre.t
+        )
+        found = scheduler.usage(instance, self.centre.t)
+        assert abs(found.billed_seconds - inside) < 1e-6
+        assert found.used_seconds > found.billed_seconds - 1e-6
 
     @rule(
         qpu=qpu_ids,

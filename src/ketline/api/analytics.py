@@ -62,17 +62,21 @@ async def get_usage_analytics_by_date(call: Call) -> Response:
     for crn in chosen:
         own = UsageQuery((crn,), wanted.backends, wanted.users, wanted.start, wanted.end)
         days: dict[datetime, list[UsageTotal]] = defaultdict(list)
+        queue: dict[datetime, list[QueueTotal]] = defaultdict(list)
         for total in await call.runtime.usage_totals(call.who, own, "date"):
             if isinstance(total.group, datetime):
                 days[total.group].append(total)
+        for waited in await call.runtime.queue_totals(call.who, own, "date"):
+            if isinstance(waited.group, datetime):
+                queue[waited.group].append(waited)
         data += [
             {
                 "instance": crn,
                 "interval_start": moment(day),
                 "interval_end": moment(day + timedelta(days=1)),
-                **_shown(totals, ()),
+                **_shown(days[day], queue[day]),
             }
-            for day, totals in sorted(days.items())
+            for day in sorted({*days, *queue})
         ]
     return json_reply({**_interval(wanted), "group_by": "instance", "data": data})
 

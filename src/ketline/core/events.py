@@ -33,10 +33,22 @@ class QpuModeChanged(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class PastUsage:
+    """All that an instance was billed before a time: (end, seconds), oldest first."""
+
+    before: float
+    lines: tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class InstanceRegistered(Event):
-    """An instance exists, or its figures changed (plan, limit, allocation, archived)."""
+    """An instance exists, or its figures changed (plan, limit, allocation, archived).
+
+    ``past`` goes with a window that became longer: what the ledger holds from before the shorter one.
+    """
 
     spec: InstanceSpec
+    past: PastUsage | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ ratio by itself: each line of the ledger is looked at twice in its life, never s
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import closing
 from math import inf
 
@@ -95,13 +95,28 @@ class FairShare:
             account.summed -= share.allocation
             share.spec, share.allocation = spec, allocation_of(spec)
             if share.meter.window_seconds != spec.window_seconds:
-                for at, seconds in share.meter.rewindow(spec.window_seconds):
-                    self.bill(spec.instance_id, at, seconds)
+                self._bill_anew(spec.instance_id, share.meter.rewindow(spec.window_seconds))
         account.summed += share.allocation
         if spec.account_allocation_seconds is None:
             account.given.pop(spec.instance_id, None)
         else:
             account.given[spec.instance_id] = spec.account_allocation_seconds
+
+    def recall(self, instance_id: str, before: float, past: Iterable[tuple[float, float]]) -> None:
+        """Take over what the ledger holds from before a time, instead of what is known of it here.
+
+        Windows that become longer hold usage again that has left them, which isn't known here any more.
+        """
+        meter = self.shares[instance_id].meter
+        kept = [line for line in meter.rewindow(meter.window_seconds) if line[0] >= before]
+        self._bill_anew(instance_id, (*past, *kept))
+
+    def _bill_anew(self, instance_id: str, lines: Iterable[tuple[float, float]]) -> None:
+        """Count those of the lines that are inside the window."""
+        window = self.shares[instance_id].meter.window_seconds
+        for at, seconds in lines:
+            if window is None or at + window > self.now:
+                self.bill(instance_id, at, seconds)
 
     def watch(self, instance_id: str) -> None:
         """Something is about to make an instance's ratio smaller, for a moment at least: remember it."""

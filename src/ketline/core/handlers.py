@@ -23,7 +23,7 @@ def _qpu_mode_changed(c: Centre, event: events.QpuModeChanged, now: float) -> No
 
 
 def _instance_registered(c: Centre, event: events.InstanceRegistered, now: float) -> None:
-    operations.register_instance(c, event.spec, now)
+    operations.register_instance(c, event.spec, now, event.past)
 
 
 def _calibration_requested(c: Centre, event: events.CalibrationRequested, now: float) -> None:

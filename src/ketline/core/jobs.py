@@ -150,13 +150,16 @@ def leave_qpu(c: Centre, job: Job, qpu_seconds: float, now: float) -> None:
             return
         locked(c, job, max(now - seconds, job.created_at))
         c.timers.clear(TimerKind.JOB_LIMIT, job.job_id)
-    since = now if job.locked_at is None else job.locked_at
     if _billed_by_job(c, job):
-        c.fair.shares[job.instance_id].meter.unlock(since, seconds)
+        told = now if job.locked_at is None else job.locked_at
+        c.fair.shares[job.instance_id].meter.unlock(told, seconds)
         c.restless_instances[job.instance_id] = None
+    # The QPU's own watch decides. News of the lock may have been late; what went before the order to run was
+    # released before that, so that spans of one QPU never overlap.
+    job.locked_at = now - seconds
     job.released_at = now
     job.qpu_seconds += seconds
-    c.spans.setdefault(job.job_id, []).append((since, now, seconds))
+    c.spans.setdefault(job.job_id, []).append((job.locked_at, now, seconds))
     group = c.group_of(job)
     if group is not None:
         group.noun.qpu_seconds += seconds

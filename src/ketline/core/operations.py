@@ -7,6 +7,7 @@ from dataclasses import replace
 from ketline.core import codes, jobs, reasons, windows, workloads
 from ketline.core.actions import Abandon, QpuModeSet
 from ketline.core.centre import Centre, Qpu
+from ketline.core.events import PastUsage
 from ketline.core.lifecycle import JobStep
 from ketline.core.model import (
     InstanceSpec,
@@ -123,10 +124,12 @@ def fire(c: Centre, kind: TimerKind, key: str, now: float) -> None:
 # instances
 
 
-def register_instance(c: Centre, spec: InstanceSpec, now: float) -> None:
+def register_instance(c: Centre, spec: InstanceSpec, now: float, past: PastUsage | None) -> None:
     """An instance exists, or its figures changed; archiving it cancels what hasn't started (F12)."""
     c.instances[spec.instance_id] = spec
     c.fair.register(spec)
+    if past is not None:
+        c.fair.recall(spec.instance_id, past.before, past.lines)
     c.touch(spec.instance_id)
     c.restless_instances[spec.instance_id] = None
     for qpu in c.qpus.values():

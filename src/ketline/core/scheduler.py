@@ -131,6 +131,11 @@ class Scheduler:
         """What an unfinished job waits for; KeyError for any other. Quicker than `explain`."""
         return reason(self._c, self._c.jobs[job_id])
 
+    def jobs_of(self, workload_id: str) -> list[Job]:
+        """The unfinished jobs of a session or batch that isn't closed."""
+        group = self._c.groups[workload_id]
+        return [*group.running.values(), *group.queued.values()]
+
     def queue_length(self, qpu_id: str) -> int:
         """Queued jobs of a QPU."""
         return self._c.qpus[qpu_id].queued
@@ -159,9 +164,10 @@ class Scheduler:
         """What an instance has used, as limits and fair share see it (None: at the last event)."""
         share = self._c.fair.shares[instance_id]
         now = self._c.now if now is None else max(now, self._c.now)
+        billed = share.meter.counted_at(now)
         return InstanceUsage(
-            billed_seconds=share.meter.counted,
-            used_seconds=share.meter.used(now),
+            billed_seconds=billed,
+            used_seconds=billed + share.meter.running(now),
             ratio=share.ratio(now),
             held=share.held,
             released_at=share.meter.next_expiry() if share.held else None,

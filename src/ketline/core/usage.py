@@ -104,6 +104,18 @@ class Meter:
     def _no_lines(self) -> None:
         self._times, self._seconds, self._head, self._shared = array("d"), array("d"), 0, False
 
+    def counted_at(self, now: float) -> float:
+        """What was billed inside the window as it is then: lines leave it with events, which may be late."""
+        counted = self.counted
+        if self.window_seconds is not None:
+            for place in range(self._head, len(self._times)):
+                if self._times[place] + self.window_seconds > now:
+                    break
+                counted -= self._seconds[place]
+            else:
+                return 0.0
+        return max(0.0, counted)
+
     def rewindow(self, window_seconds: float | None) -> list[tuple[float, float]]:
         """Change the window; returns the lines inside the old one, for the caller to bill anew."""
         lines = list(zip(self._times[self._head :], self._seconds[self._head :], strict=True))
@@ -164,7 +176,11 @@ class Meter:
 
     def used(self, now: float) -> float:
         """Usage as limits see it: billed, or certain to be."""
-        used = self.counted + self._known + self._locked * now - self._locked_sum
+        return self.counted + self.running(now)
+
+    def running(self, now: float) -> float:
+        """Usage that is certain to be billed, of what runs."""
+        used = self._known + self._locked * now - self._locked_sum
         for at, _ in self._sessions.values():
             used += now - at
         return used

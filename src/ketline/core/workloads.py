@@ -122,12 +122,12 @@ def _close_window(c: Centre, group: Group, since: float, at: float) -> None:
 
 
 def reopen_window(c: Centre, group: Group, until: float, now: float) -> None:
-    """Bill the open window of a restored workload until ``until``, and go on with a fresh one.
+    """End the open window of a restored workload at ``until``, and go on with a fresh one.
 
     A workload that idles when this happens keeps idling; its idle time is counted in both windows.
     """
     workload = group.noun
-    if group.bills_windows and workload.window_started_at is not None:
+    if workload.window_started_at is not None:
         _close_window(c, group, workload.window_started_at, until)
         _open_window(c, group, now)
         c.changed(workload)

@@ -81,6 +81,7 @@ def configured(path: Path) -> Centre:
             lanes=qpu.lanes,
             calibration_interval_seconds=qpu.calibration_interval_seconds,
             calibration_seconds=qpu.calibration_seconds,
+            job_overhead_seconds=qpu.job_overhead_seconds,
         )
         for qpu in settings.qpus
         if not qpu.simulator

@@ -139,14 +139,15 @@ class Administration:
         """All instances with their usage."""
         now = time.time()
         known = Instances(self._settings)
+        views = []
         for row in self._store.read_now(queries.instances):
             instance = Instance.from_row(row)
             known.add(instance)
             window = known.window_seconds(instance)
             since = None if window is None else now - window
-            for at, seconds in self._store.read_now(queries.usage_by_minute, instance.instance_id, since):
-                known.count(instance.instance_id, at, seconds)
-        return [known.view(instance, now) for instance in known.all()]
+            billed = self._store.read_now(queries.usage_by_minute, instance.instance_id, since)
+            views.append(known.view(instance, now, sum(seconds for _, seconds in billed)))
+        return views
 
     def create_instance(self, wanted: InstanceSettings) -> InstanceView:
         """A new instance; INVALID_REQUEST if the name is taken or the plan unknown."""

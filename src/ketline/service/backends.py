@@ -55,6 +55,7 @@ class Backend:
             serial=self.serial,
             mode=self.mode,
             mode_reason=self.message,
+            job_overhead_seconds=settings.job_overhead_seconds,
             calibration_interval_seconds=settings.calibration_interval_seconds if self.serial else None,
             calibration_seconds=settings.calibration_seconds if self.serial else 0.0,
         )

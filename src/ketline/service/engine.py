@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from ketline.core import actions as do
 from ketline.core.actions import Action
 from ketline.core.events import Event, InstanceRegistered, QpuRegistered, TimerFired, WindowAnnounced
-from ketline.core.model import Job, JobStatus, QpuMode, UsageLine, Workload
+from ketline.core.model import Job, JobStatus, QpuMode, Workload
 from ketline.core.scheduler import Scheduler
 from ketline.service import records
 from ketline.service.board import Board
@@ -56,9 +56,6 @@ class Performer(Protocol):
 
     def paused(self, qpu_id: str, why: str) -> None:
         """The core paused a QPU."""
-
-    def billed(self, line: UsageLine) -> None:
-        """A line of the ledger was decided on."""
 
 
 class Engine:
@@ -280,7 +277,6 @@ class Engine:
                 "rule": line.rule,
             }
         )
-        self._doer().billed(line)
 
     def _qpu_mode_set(self, action: do.QpuModeSet, now: float) -> None:
         self._doer().paused(action.qpu_id, action.reason.message)

@@ -113,7 +113,7 @@ class GovernanceDoor:
         house.instances.add(instance)
         house.engine.feed(InstanceRegistered(house.instances.spec(instance)))
         await house.engine.durable()
-        return house.instances.view(instance, now)
+        return house.shown(instance)
 
     async def change_instance(
         self, principal: Principal, name: str, given: Mapping[str, Any]
@@ -121,37 +121,39 @@ class GovernanceDoor:
         """Change an instance's plan, tags, QPUs, figures, or whether it is archived (``modes.md`` 5.5)."""
         if principal.role != "manager" or not set(given) <= {"limit_seconds", "tags"}:
             _require(principal, "change this of an instance")
-        instance = await self._named(principal, name)
         house = self._house
-        now = house.clock.now()
-        made = Changes()
-        changed = grants.changed_instance(
-            made, instance, given, house.settings.all_plans(), Actor.of(principal), now
-        )
-        self._check_qpus(changed.overrides.get("qpus") if "qpus" in given else None)
-        house.engine.changes.absorb(made)
-        house.instances.add(changed)
-        house.engine.feed(InstanceRegistered(house.instances.spec(changed)))
-        await house.engine.durable()
-        return house.instances.view(changed, now)
+        async with house.naming:
+            instance = await self._named(principal, name)
+            made = Changes()
+            changed = grants.changed_instance(
+                made, instance, given, house.settings.all_plans(), Actor.of(principal), house.clock.now()
+            )
+            self._check_qpus(changed.overrides.get("qpus") if "qpus" in given else None)
+            past = await house.past_usage(instance, changed)
+            house.engine.changes.absorb(made)
+            house.instances.add(changed)
+            house.engine.feed(InstanceRegistered(house.instances.spec(changed), past))
+            await house.engine.durable()
+        return house.shown(changed)
 
     async def set_instance_limit(self, principal: Principal, limit_seconds: float | None) -> None:
         """Change the usage limit; LIMIT_BELOW_USAGE for one below what was used (``modes.md`` F10)."""
         if principal.role == "user":
             raise KetlineError(NOT_AUTHORIZED, who="This user", action="change the instance's limit")
         house = self._house
-        instance = house.instance_of(principal)
-        used = house.engine.scheduler.usage(instance.instance_id).used_seconds
-        if limit_seconds is not None and limit_seconds < used:
-            raise KetlineError(LIMIT_BELOW_USAGE, used=used, limit=limit_seconds)
-        instance.overrides |= {"limit_seconds": limit_seconds, "limit_was_set": True}
-        changes, facts = house.engine.changes, {"limit_seconds": limit_seconds}
-        changes.call(overrides_update(instance))
-        grants.record(
-            changes, Actor.of(principal), "instances.change", instance.name, facts, house.clock.now()
-        )
-        house.engine.feed(InstanceRegistered(house.instances.spec(instance)))
-        await house.engine.durable()
+        async with house.naming:
+            instance = house.instance_of(principal)
+            used = house.engine.scheduler.usage(instance.instance_id, house.clock.now()).used_seconds
+            if limit_seconds is not None and limit_seconds < used:
+                raise KetlineError(LIMIT_BELOW_USAGE, used=used, limit=limit_seconds)
+            instance.overrides |= {"limit_seconds": limit_seconds, "limit_was_set": True}
+            changes, facts = house.engine.changes, {"limit_seconds": limit_seconds}
+            changes.call(overrides_update(instance))
+            grants.record(
+                changes, Actor.of(principal), "instances.change", instance.name, facts, house.clock.now()
+            )
+            house.engine.feed(InstanceRegistered(house.instances.spec(instance)))
+            await house.engine.durable()
 
     async def qpus(self, principal: Principal) -> Sequence[QpuView]:
         """The QPUs with their mode, and what their processes say."""

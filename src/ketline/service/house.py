@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from ketline.compute.pool import Pool
 from ketline.config import Settings
+from ketline.core.events import PastUsage
 from ketline.core.model import QpuWindow, Reason
 from ketline.errors import (
     BACKEND_NOT_FOUND,
@@ -24,10 +25,13 @@ from ketline.service.engine import Engine
 from ketline.service.ids import JobIds
 from ketline.service.instances import Instance, Instances
 from ketline.service.keys import Keyring
-from ketline.service.views import Principal
+from ketline.service.views import InstanceView, Principal
 from ketline.service.work import Work
+from ketline.store import queries
 from ketline.store.files import Files
 from ketline.store.store import Store
+
+_MINUTE = 60.0
 
 
 class Refused(KetlineError):
@@ -59,7 +63,7 @@ class House:
     programs: frozenset[str]
     windows: dict[str, QpuWindow]
     naming: asyncio.Lock = field(default_factory=asyncio.Lock)
-    """Held while something with a name of its own is made."""
+    """Held while something with a name of its own is made, or an instance changed."""
 
     def instance_of(self, principal: Principal) -> Instance:
         """The instance that the principal is in."""
@@ -67,6 +71,12 @@ class House:
         if instance is None:
             raise KetlineError(INSTANCE_NOT_FOUND, instance=principal.instance_id)
         return instance
+
+    def shown(self, instance: Instance) -> InstanceView:
+        """An instance as the outside sees it, with what it was billed inside its window."""
+        now = self.clock.now()
+        usage = self.engine.scheduler.usage(instance.instance_id, now)
+        return self.instances.view(instance, now, usage.billed_seconds)
 
     def backend_of(self, principal: Principal, name: str) -> Backend:
         """A backend that the principal's instance may use."""
@@ -79,6 +89,19 @@ class House:
         """The backends that the principal's instance may use."""
         instance = self.instance_of(principal)
         return [b for b in self.backends.values() if (mocks or not b.mock) and self._may_use(instance, b)]
+
+    async def past_usage(self, instance: Instance, changed: Instance) -> PastUsage | None:
+        """What a window that becomes longer holds again; None for one that doesn't."""
+        old, new = self.instances.window_seconds(instance), self.instances.window_seconds(changed)
+        if old is None or (new is not None and new <= old):
+            return None
+        await self.engine.durable()
+        now = self.clock.now()
+        # whole minutes, as the ledger sums them up: none is half known to the scheduler
+        before = (now - old) // _MINUTE * _MINUTE + _MINUTE
+        since = None if new is None else now - new
+        lines = await self.store.read(queries.usage_by_minute, instance.instance_id, since, before)
+        return PastUsage(before, tuple(lines))
 
     @staticmethod
     def _may_use(instance: Instance, backend: Backend) -> bool:

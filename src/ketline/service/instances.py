@@ -1,10 +1,9 @@
-"""The instances: their plans' figures, their usage, and how the outside sees them."""
+"""The instances: their plans' figures, and how the outside sees them."""
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -28,7 +27,7 @@ _OF_THE_SPEC = (
 
 @dataclass(slots=True)
 class Instance:
-    """One instance as it is written down, with what it used inside its window."""
+    """One instance as it is written down."""
 
     instance_id: str
     crn: str
@@ -40,8 +39,6 @@ class Instance:
     overrides: dict[str, Any]
     archived: bool
     created_at: float
-    spent: deque[tuple[float, float]] = field(default_factory=deque)
-    total: float = 0.0
 
     @classmethod
     def from_row(cls, row: Row | Mapping[str, Any]) -> Instance:
@@ -96,10 +93,7 @@ class Instances:
         self._by_crn: dict[str, Instance] = {}
 
     def add(self, instance: Instance) -> None:
-        """Know an instance, or know it anew; its usage is kept."""
-        known = self._by_id.get(instance.instance_id)
-        if known is not None:
-            instance.spent, instance.total = known.spent, known.total
+        """Know an instance, or know it anew."""
         self._by_id[instance.instance_id] = instance
         self._by_crn[instance.crn] = instance
 
@@ -151,26 +145,8 @@ class Instances:
         window: float | None = self.figure(instance, "window_seconds")
         return window
 
-    def count(self, instance_id: str, at: float, seconds: float) -> None:
-        """Add usage to an instance."""
-        instance = self._by_id.get(instance_id)
-        if instance is not None:
-            instance.total += seconds
-            if self.window_seconds(instance) is not None:
-                instance.spent.append((at, seconds))
-
-    def consumed_seconds(self, instance: Instance, now: float) -> float:
-        """What the instance used inside its window."""
-        window = self.window_seconds(instance)
-        if window is not None:
-            while instance.spent and instance.spent[0][0] < now - window:
-                instance.total -= instance.spent.popleft()[1]
-            if not instance.spent:
-                instance.total = 0.0
-        return max(0.0, instance.total)
-
-    def view(self, instance: Instance, now: float) -> InstanceView:
-        """An instance as the outside sees it."""
+    def view(self, instance: Instance, now: float, consumed_seconds: float) -> InstanceView:
+        """An instance as the outside sees it, with what it used inside its window."""
         plan = self.plan(instance)
         window = self.window_seconds(instance)
         return InstanceView(
@@ -186,7 +162,7 @@ class Instances:
             plan_display_name=plan.display_name or instance.plan,
             allocation_seconds=self.figure(instance, "allocation_seconds"),
             limit_seconds=self.figure(instance, "limit_seconds"),
-            consumed_seconds=self.consumed_seconds(instance, now),
+            consumed_seconds=consumed_seconds,
             period_start=as_datetime(instance.created_at if window is None else now - window),
             period_end=as_datetime(now),
             archived=instance.archived,

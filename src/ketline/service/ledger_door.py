@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
 from datetime import datetime
 from typing import Any, cast
 
-from ketline.core.model import WorkloadState
-from ketline.errors import INSTANCE_NOT_FOUND, KetlineError
+from ketline.errors import INSTANCE_NOT_FOUND, SESSION_NOT_FOUND, KetlineError
 from ketline.service.clock import as_datetime
 from ketline.service.house import House
 from ketline.service.instances import Instance
+from ketline.service.records import workload_from_row
 from ketline.service.splitting import split
 from ketline.service.views import (
     LedgerLine,
@@ -82,21 +81,16 @@ class LedgerDoor:
 
     async def session_split(self, principal: Principal, workload_id: str) -> SessionSplit:
         """Where a session's or batch's time went; SESSION_NOT_FOUND."""
-        view = await self.workload(principal, workload_id)
-        jobs, lines = await asyncio.gather(
-            self._house.store.read(queries.jobs_of_workload, workload_id),
-            self._house.store.read(queries.usage_of_workload, workload_id),
-        )
-        now = self._house.clock.now()
-        backend = self._house.backends.get(view.backend)
-        overhead = 0.0 if backend is None else backend.spec.job_overhead_seconds
-        return split(
-            _windows(view, now),
-            [(j["running_at"], j["finished_at"] or now) for j in jobs if j["running_at"] is not None],
-            sum(job["qpu_seconds"] for job in jobs),
-            sum(line["seconds"] for line in lines),
-            sum(job["qpu_seconds"] + overhead for job in jobs if job["qpu_seconds"] > 0),
-        )
+        await self.workload(principal, workload_id)
+        engine = self._house.engine
+        noun = engine.scheduler.workloads.get(workload_id)
+        if noun is not None:
+            return split(noun, engine.scheduler.jobs_of(workload_id), self._house.clock.now())
+        await engine.durable()
+        row = await self._house.store.read_row(queries.workload, workload_id)
+        if row is None:
+            raise KetlineError(SESSION_NOT_FOUND, workload_id=workload_id)
+        return split(workload_from_row(row), (), self._house.clock.now())
 
     async def _query(self, principal: Principal, wanted: UsageQuery) -> book.LedgerQuery:
         allowed = await self._allowed(principal)
@@ -167,21 +161,3 @@ def _page(connection: Any, query: book.LedgerQuery, after: int) -> tuple[Sequenc
 
 def _group(by: str | None, group: str | float | None) -> str | datetime | None:
     return as_datetime(float(group)) if by == "date" and group is not None else cast("str | None", group)
-
-
-def _windows(view: WorkloadView, now: float) -> list[tuple[float, float]]:
-    """When it was active, from its history."""
-    found: list[tuple[float, float]] = []
-    opened: float | None = None
-    for state, at in view.history:
-        active = state is WorkloadState.ACTIVE or (
-            state is WorkloadState.PENDING_CLOSED and opened is not None
-        )
-        if active and opened is None:
-            opened = at.timestamp()
-        elif not active and opened is not None:
-            found.append((opened, at.timestamp()))
-            opened = None
-    if opened is not None:
-        found.append((opened, now))
-    return found

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from ketline.core import codes
-from ketline.core.events import Event, JobSubmitted
+from ketline.core.events import Event, InstanceRegistered, JobSubmitted
 from ketline.core.model import Job, JobStatus, Mode, Reason, Stage, Workload, WorkloadState
 from ketline.service.clock import as_datetime, maybe_datetime
 from ketline.service.views import JobRequest, JobView, Principal, WorkloadView
@@ -259,6 +259,8 @@ def event_row(event: Event, now: float) -> dict[str, Any]:
         about = getattr(event, "spec", None) or getattr(event, "window", None)
         if about is not None:
             subject = getattr(about, "qpu_id", None) or about.instance_id
+    if isinstance(event, InstanceRegistered):
+        event = InstanceRegistered(event.spec)  # the past stands in the ledger
     return {
         "at": now,
         "kind": type(event).__name__,

@@ -41,7 +41,6 @@ def restore(
         since = None if window is None else now - window
         for at, seconds in store.read_now(queries.usage_by_minute, instance.instance_id, since):
             usage.append((instance.instance_id, at, seconds))
-            instances.count(instance.instance_id, at, seconds)
     for row in store.read_now(queries.qpus):
         backend = backends.get(row["qpu_id"])
         if backend is not None:

@@ -124,9 +124,8 @@ class LiveRuntime(
         """The instances that the principal may use."""
         await self._house.keyring.still(principal)
         await self._look_for_instances()
-        now = self._house.clock.now()
         return [
-            self._house.instances.view(instance, now)
+            self._house.shown(instance)
             for instance in list(self._house.instances.all())
             if await self._house.keyring.enter(principal, instance.instance_id) is not None
         ]
@@ -161,8 +160,7 @@ class LiveRuntime(
 
     async def instance(self, principal: Principal) -> InstanceView:
         """The principal's instance with its usage."""
-        house = self._house
-        return house.instances.view(house.instance_of(principal), house.clock.now())
+        return self._house.shown(self._house.instance_of(principal))
 
     # administration
 
@@ -225,7 +223,7 @@ async def start(
         known_instances = Instances(settings)
         workers = settings.compute.workers or min(8, max(2, os.cpu_count() or 1))
         pool = Pool(worker_tasks, workers=workers, memory_bytes=settings.compute.memory_bytes)
-        work = Work(engine, pool, files, backends, known_instances, settings.compute, scratch)
+        work = Work(engine, pool, files, backends, settings.compute, scratch)
         engine.performer = work
         work.machines.start()
         pool.start()

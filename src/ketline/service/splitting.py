@@ -1,61 +1,48 @@
-"""Where the time of a session or batch went, from its windows and its jobs' own times."""
+"""Where the time of a session or batch went, from what the scheduler noted of it.
+
+Nothing is taken from the records of its jobs: these can be deleted, and say nothing of a restart, during
+which a session isn't billed.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
+from ketline.core.model import Job, Stage, Workload
 from ketline.service.views import SessionSplit
 
-Span = tuple[float, float]
 
-
-def split(
-    windows: Sequence[Span],
-    busy: Iterable[Span],
-    on_qpu_seconds: float,
-    billed_seconds: float,
-    as_batch_seconds: float,
-) -> SessionSplit:
-    """Divide the windows (``modes.md`` 3.4).
+def split(workload: Workload, unfinished: Sequence[Job], now: float) -> SessionSplit:
+    """Divide the windows of a session or batch (``modes.md`` 3.4).
 
     Args:
-        windows: when the workload was active, as (from, to).
-        busy: when each of its jobs was running, preparation and finalizing included.
-        on_qpu_seconds: how long its jobs had the QPU.
-        billed_seconds: what the ledger holds of it.
-        as_batch_seconds: what its jobs are billed in a batch.
+        workload: with its windows, closed ones and the open one.
+        unfinished: its jobs that haven't ended.
+        now: until when an open window, and a job that is on the QPU, are counted.
     """
+    windows = list(workload.windows)
+    idle = workload.idle_seconds
+    if workload.window_started_at is not None:
+        windows.append((workload.window_started_at, max(workload.window_started_at, now)))
+    if workload.idle_at is not None:
+        idle += max(0.0, now - (workload.idle_at - workload.interactive_ttl_seconds))
+    held = {job.job_id: _held(job, now) for job in unfinished}
     active = sum(end - start for start, end in windows)
-    working = _length(_within(_merged(busy), windows))
-    on_qpu = min(on_qpu_seconds, working)
+    idle = min(idle, active)
+    on_qpu = min(workload.qpu_seconds + sum(held.values()), active - idle)
     return SessionSplit(
         active_seconds=active,
         on_qpu_seconds=on_qpu,
-        classical_seconds=working - on_qpu,
-        idle_seconds=active - working,
-        billed_seconds=billed_seconds,
-        as_batch_seconds=as_batch_seconds,
+        classical_seconds=active - idle - on_qpu,
+        idle_seconds=idle,
+        billed_seconds=workload.usage_seconds,
+        as_batch_seconds=workload.batch_seconds
+        + sum(job.qpu_seconds + held[job.job_id] for job in unfinished),
     )
 
 
-def _merged(spans: Iterable[Span]) -> list[Span]:
-    merged: list[Span] = []
-    for start, end in sorted(spans):
-        if merged and start <= merged[-1][1]:
-            merged[-1] = (merged[-1][0], max(merged[-1][1], end))
-        else:
-            merged.append((start, end))
-    return merged
-
-
-def _within(spans: Sequence[Span], windows: Sequence[Span]) -> list[Span]:
-    return [
-        (max(start, opened), min(end, closed))
-        for opened, closed in windows
-        for start, end in spans
-        if max(start, opened) < min(end, closed)
-    ]
-
-
-def _length(spans: Iterable[Span]) -> float:
-    return sum(end - start for start, end in spans)
+def _held(job: Job, now: float) -> float:
+    """For how long the job has had the QPU this time."""
+    if job.stage is not Stage.ON_QPU or job.locked_at is None or job.released_at is not None:
+        return 0.0
+    return max(0.0, now - job.locked_at)

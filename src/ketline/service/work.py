@@ -24,12 +24,11 @@ from ketline.core.events import (
     JobReleased,
     JobStopped,
 )
-from ketline.core.model import Job, Mode, QpuMode, Stage, UsageLine, Workload
+from ketline.core.model import Job, Mode, QpuMode, Stage, Workload
 from ketline.service import tasks
 from ketline.service.backends import Backend
 from ketline.service.engine import Engine
 from ketline.service.failing import failure_of
-from ketline.service.instances import Instances
 from ketline.service.machines import Machines
 from ketline.service.records import JobRecord
 from ketline.store.files import FileKind, Files
@@ -46,7 +45,6 @@ class Work:
         pool: Pool,
         files: Files,
         backends: Mapping[str, Backend],
-        instances: Instances,
         settings: ComputeSettings,
         scratch: Path,
     ) -> None:
@@ -54,7 +52,6 @@ class Work:
         self._pool = pool
         self._files = files
         self._backends = backends
-        self._instances = instances
         self._settings = settings
         self._scratch = scratch
         self._doing: dict[str, asyncio.Task[None]] = {}
@@ -113,10 +110,6 @@ class Work:
         """Show that the core paused a QPU."""
         backend = self._backends[qpu_id]
         backend.mode, backend.message = QpuMode.PAUSED, why
-
-    def billed(self, line: UsageLine) -> None:
-        """Count a line of the ledger for the instance's usage."""
-        self._instances.count(line.instance_id, line.ended_at, line.seconds)
 
     async def close(self) -> None:
         """Stop everything; nothing of it is told to the core."""

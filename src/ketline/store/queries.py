@@ -146,14 +146,15 @@ def last_event_at(connection: sa.Connection) -> float:
 
 
 def usage_by_minute(
-    connection: sa.Connection, instance_id: str, since: float | None
+    connection: sa.Connection, instance_id: str, since: float | None, before: float | None = None
 ) -> list[tuple[float, float]]:
-    """What an instance used since then (None: ever), summed up by the minute: (newest end, seconds).
+    """What an instance used since then (None: ever) and before (None: until now), summed up by the minute:
+    (newest end, seconds).
 
     Read from the covering index ``usage_by_instance`` alone.
     """
     c = t.usage.c
-    minute = sa.cast(c.ended_at / 60.0, sa.BigInteger)
+    minute = sa.func.floor(c.ended_at / 60.0)
     query = (
         sa.select(sa.func.max(c.ended_at), sa.func.sum(c.seconds))
         .where(c.instance_id == instance_id)
@@ -162,6 +163,8 @@ def usage_by_minute(
     )
     if since is not None:
         query = query.where(c.ended_at >= since)
+    if before is not None:
+        query = query.where(c.ended_at < before)
     return [(float(at), float(seconds)) for at, seconds in connection.execute(query)]
 
 
@@ -172,23 +175,6 @@ def usage_lines(connection: sa.Connection, job_id: str) -> Sequence[Row]:
         .mappings()
         .all()
     )
-
-
-def jobs_of_workload(connection: sa.Connection, workload_id: str) -> Sequence[Row]:
-    """The times of the jobs of a session or batch (index ``jobs_by_workload``)."""
-    c = t.jobs.c
-    query = (
-        sa.select(c.job_id, c.running_at, c.finished_at, c.qpu_seconds, c.billed_seconds)
-        .where(c.workload_id == workload_id)
-        .order_by(c.created_at)
-    )
-    return connection.execute(query).mappings().all()
-
-
-def usage_of_workload(connection: sa.Connection, workload_id: str) -> Sequence[Row]:
-    """The ledger's lines of a session or batch, in order (index ``usage_by_workload``)."""
-    query = sa.select(t.usage).where(t.usage.c.workload_id == workload_id).order_by(t.usage.c.number)
-    return connection.execute(query).mappings().all()
 
 
 def workload(connection: sa.Connection, workload_id: str) -> Row | None:
