@@ -91,17 +91,14 @@ def _rewrite(
         new.add_uninitialized_var(variable)
     for stretch in circuit.iter_declared_stretches():
         new.add_stretch(stretch)
+    places = {circuit.qubits[old]: new.qubits[index] for old, index in new_index.items()}
+    append = new._append  # noqa: SLF001 - what `append` checks was checked when the circuit was read
     for instruction in instructions:
-        qubits = [
-            new.qubits[new_index[index]]
-            for index in (circuit.find_bit(qubit).index for qubit in instruction.qubits)
-            if index in new_index
-        ]
-        operation = instruction.operation
+        qubits = [places[qubit] for qubit in instruction.qubits if qubit in places]
         if not qubits and instruction.qubits:
             continue
-        if operation.name == "barrier" and len(qubits) < operation.num_qubits:
-            new.barrier(qubits, label=operation.label)
+        if instruction.name == "barrier" and len(qubits) < len(instruction.qubits):
+            new.barrier(qubits, label=instruction.label)
             continue
-        new.append(operation, qubits, instruction.clbits, copy=False)
+        append(instruction.replace(qubits=qubits))
     return new

@@ -19,7 +19,7 @@ since X turns rz around, commutes with sx, and ``sx^3 = Z sx Z``.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -43,19 +43,20 @@ class _Layer:
 
     ``qubits`` are the dressed ones; ``dressing`` ``(qubits, 3)`` columns of their angles; ``gates`` the
     two-qubit gates with the places of their qubits among ``qubits``; ``folds`` how often each is folded.
-    ``extra`` are columns of the dressings in front of the copies 1, 2, …: ``(places, columns (places, 3))``.
+    ``dressed`` ``(copies, qubits)`` tells which qubits are dressed in front of the copies 1, 2, …, and
+    ``extra`` the first column of those dressings' angles; they follow each other copy by copy.
     """
 
     qubits: list[int]
     dressing: NDArray[np.intp]
     gates: list[tuple[CircuitInstruction, tuple[int, int]]]
-    folds: list[int] = field(default_factory=list)
-    extra: list[tuple[list[int], NDArray[np.intp]]] = field(default_factory=list)
+    folds: list[int]
+    dressed: NDArray[np.bool_]
+    extra: int
 
-    @property
-    def copies(self) -> int:
-        """Copies of the layer beyond the first."""
-        return 2 * max(self.folds, default=0)
+    def gates_of(self, copy: int) -> list[tuple[CircuitInstruction, tuple[int, int]]]:
+        """The gates of a copy; 0 is the layer itself."""
+        return [gate for gate, folds in zip(self.gates, self.folds, strict=True) if copy <= 2 * folds]
 
 
 @dataclass(frozen=True)
@@ -93,30 +94,39 @@ def fold_template(template: Template, folding: Folding, strategy: Strategy) -> F
         strategy: The template's; with ``active`` a copy dresses the qubits of its gates alone, otherwise all
             that the layer dresses.
     """
-    layers = dict(_layers(template.circuit))
-    folds = iter(folding.counts(sum(len(layer.gates) for layer in layers.values())))
-    for layer in layers.values():
-        layer.folds = [next(folds) for _ in layer.gates]
-    sizes = {place: _dressed(layer, strategy) for place, layer in layers.items()}
+    found = list(_found(template.circuit))
+    folds = iter(folding.counts(sum(len(gates) for _, _, _, gates in found)))
+    layers: dict[int, _Layer] = {}
+    angles = 0
+    for place, qubits, dressing, gates in found:
+        own = [next(folds) for _ in gates]
+        layer = _Layer(qubits, dressing, gates, own, np.ones((2 * max(own), len(qubits)), np.bool_), angles)
+        if strategy == "active":
+            for copy in range(len(layer.dressed)):
+                active = [spot for _, spots in layer.gates_of(copy + 1) for spot in spots]
+                layer.dressed[copy] = np.isin(np.arange(len(qubits)), active)
+        angles += 3 * int(layer.dressed.sum())
+        layers[place] = layer
     taken = {parameter.name.partition("[")[0] for parameter in template.circuit.parameters}
     prefix = "frame"
     while prefix in taken:
         prefix += "_"
-    parameters = ParameterVector(
-        prefix, 3 * sum(len(places) for copies in sizes.values() for places in copies)
-    )
-    circuit = _circuit(template.circuit, layers, sizes, list(parameters))
+    parameters = ParameterVector(prefix, angles)
+    circuit = _circuit(template.circuit, layers, list(parameters))
     order = {parameter: column for column, parameter in enumerate(circuit.parameters)}
     return FoldedTemplate(
         circuit,
         np.array([order[parameter] for parameter in template.circuit.parameters], np.intp),
         np.array([order[parameter] for parameter in parameters], np.intp),
-        tuple(layer for layer in layers.values() if layer.copies),
+        tuple(layer for layer in layers.values() if len(layer.dressed)),
     )
 
 
-def _layers(circuit: QuantumCircuit) -> Iterator[tuple[int, _Layer]]:
-    """The layers with two-qubit gates, each with the place of the barrier that ends it.
+_Gates = list[tuple[CircuitInstruction, tuple[int, int]]]
+
+
+def _found(circuit: QuantumCircuit) -> Iterator[tuple[int, list[int], NDArray[np.intp], _Gates]]:
+    """The layers with two-qubit gates: the place of the barrier that ends it, qubits, dressing, gates.
 
     A layer stands between barriers that the builder labels by its number: ``L`` dressing ``M`` gates ``R``.
     """
@@ -137,11 +147,9 @@ def _layers(circuit: QuantumCircuit) -> Iterator[tuple[int, _Layer]]:
                 where = {qubit: k for k, qubit in enumerate(dressed)}
                 yield (
                     place,
-                    _Layer(
-                        dressed,
-                        np.array([angles[qubit] for qubit in dressed], np.intp),
-                        [(gate, _places(circuit, gate, where)) for gate in gates],
-                    ),
+                    dressed,
+                    np.array([angles[qubit] for qubit in dressed], np.intp),
+                    [(gate, _places(circuit, gate, where)) for gate in gates],
                 )
             if label in {"L", "R"}:
                 angles, names, gates = {}, {}, []
@@ -158,30 +166,11 @@ def _places(circuit: QuantumCircuit, gate: CircuitInstruction, where: dict[int, 
     return first, second
 
 
-def _dressed(layer: _Layer, strategy: Strategy) -> list[list[int]]:
-    """Places of the qubits that are dressed before each further copy of a layer, ascending."""
-    every = list(range(len(layer.qubits)))
-    copies = []
-    for copy in range(1, layer.copies + 1):
-        active = {place for places in _running(layer, copy) for place in places}
-        copies.append(sorted(active) if strategy == "active" else every)
-    return copies
-
-
-def _running(layer: _Layer, copy: int) -> list[tuple[int, int]]:
-    """Places of the gates in a copy of a layer."""
-    return [places for (_, places), folds in zip(layer.gates, layer.folds, strict=True) if copy <= 2 * folds]
-
-
-def _circuit(
-    circuit: QuantumCircuit,
-    layers: dict[int, _Layer],
-    sizes: dict[int, list[list[int]]],
-    angles: list[Parameter],
-) -> QuantumCircuit:
-    """The circuit with further copies behind each layer; fills in the layers' ``extra``."""
+def _circuit(circuit: QuantumCircuit, layers: dict[int, _Layer], angles: list[Parameter]) -> QuantumCircuit:
+    """The circuit with further copies behind each layer."""
     instructions: list[CircuitInstruction] = []
-    used = 0
+    turns = iter(angles)
+    sx = SXGate()
     for place, instruction in enumerate(circuit.data):
         instructions.append(instruction)
         if place not in layers:
@@ -189,20 +178,14 @@ def _circuit(
         layer = layers[place]
         width = instruction.qubits
         barrier = CircuitInstruction(Barrier(len(width)), width)
-        for copy, places in enumerate(sizes[place], start=1):
-            columns = np.arange(used, used + 3 * len(places)).reshape(len(places), 3)
-            used += 3 * len(places)
-            layer.extra.append((places, columns))
-            for spot, own in zip(places, columns, strict=True):
+        for copy, dressed in enumerate(layer.dressed, start=1):
+            for spot in np.flatnonzero(dressed):
                 qubit = (circuit.qubits[layer.qubits[spot]],)
-                for k, column in enumerate(own):
-                    if k:
-                        instructions.append(CircuitInstruction(SXGate(), qubit))
-                    instructions.append(CircuitInstruction(RZGate(angles[column]), qubit))
+                pulse = CircuitInstruction(sx, qubit)
+                first, second, third = (CircuitInstruction(RZGate(next(turns)), qubit) for _ in range(3))
+                instructions += (first, pulse, second, pulse, third)
             instructions.append(barrier)
-            instructions.extend(
-                gate for (gate, _), folds in zip(layer.gates, layer.folds, strict=True) if copy <= 2 * folds
-            )
+            instructions += (gate for gate, _ in layer.gates_of(copy))
             instructions.append(barrier)
     made = QuantumCircuit.from_instructions(
         instructions,
@@ -216,18 +199,22 @@ def _circuit(
     return made
 
 
+_PAULI_ANGLES = np.pi * np.array([[0, 1, 1], [0, 2, 0], [0, 1, 2], [0, 2, -1]])
+"""Angles of a dressing that is a Pauli alone, with bits ``x + 2 z``."""
+
+
 def _draw_layer(
     layer: _Layer, given: NDArray[np.float64], added: NDArray[np.float64], rng: np.random.Generator
 ) -> None:
     """Draw the frames of a layer's copies; change its own dressing and set those of its copies.
 
-    A frame is bits ``[x, z]``: array ``(2, copies + 1, sets, qubits)``, that of the last copy of a gate zero.
+    A frame is bits ``[x, z]``: array ``(2, copies + 1, sets, qubits)``, zero where no dressing follows that
+    could take it back.
     """
-    sets, width, copies = len(given), len(layer.qubits), layer.copies
+    sets, (copies, width) = len(given), layer.dressed.shape
     frames = rng.integers(0, 2, (2, copies + 1, sets, width), dtype=np.uint8)
-    for copy in range(copies + 1):
-        later = layer.extra[copy][0] if copy < copies else []
-        frames[:, copy, :, np.setdiff1d(np.arange(width), later)] = 0
+    frames[:, :copies] *= layer.dressed[:, None, :]
+    frames[:, copies] = 0
     after = frames.copy()
     for (gate, both), folds in zip(layer.gates, layer.folds, strict=True):
         runs = slice(0, 2 * folds + 1)
@@ -238,21 +225,21 @@ def _draw_layer(
         after[:, runs, :, pair] = np.moveaxis(moved, -2, 0)
     own = layer.dressing
     given[:, own] = _multiplied(given[:, own], frames[0, 0], frames[1, 0])
-    for copy, (places, columns) in enumerate(layer.extra, start=1):
-        between = (frames[:, copy] ^ after[:, copy - 1])[..., places]
-        identity = np.broadcast_to([0.0, np.pi, np.pi], (sets, len(places), 3))
-        added[:, columns] = _multiplied(identity, between[0], between[1])
+    between = frames[:, 1:] ^ after[:, :-1]
+    copy, spot = np.nonzero(layer.dressed)
+    chosen = (between[0] + 2 * between[1])[copy, :, spot]
+    added[:, layer.extra : layer.extra + 3 * len(copy)] = (
+        _PAULI_ANGLES[chosen].swapaxes(0, 1).reshape(sets, -1)
+    )
 
 
 def _multiplied(
     angles: NDArray[np.float64], x: NDArray[np.uint8], z: NDArray[np.uint8]
 ) -> NDArray[np.float64]:
-    """Angles ``(…, 3)`` of ``rz sx rz sx rz`` after a further Pauli with bits ``x``, ``z`` ``(…)``."""
-    made = angles.copy()
-    made[..., 1] += np.pi * x
-    made[..., 2] += np.pi * z
-    made[..., 2] = np.where(x, np.pi - made[..., 2], made[..., 2])
-    return made
+    """Angles ``(…, 3)`` of ``rz sx rz sx rz`` with a further Pauli after it, bits ``x``, ``z`` ``(…)``."""
+    first, second, third = np.moveaxis(angles, -1, 0)
+    third = third + np.pi * z
+    return np.stack([first, second + np.pi * x, np.where(x, np.pi - third, third)], axis=-1)
 
 
 @cache
