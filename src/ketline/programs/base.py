@@ -172,11 +172,16 @@ def open_params(raw: bytes, limits: Limits) -> Params:
         raise unreadable("params", f"not JSON: {error}", "Post a JSON object.") from None
     if not isinstance(tree, dict):
         raise unreadable("params", f"{type(tree).__name__} instead of an object.", "Post a JSON object.")
-    _check_depth(tree, limits.max_depth)
+    check_depth(tree, limits.max_depth, "params")
     return Params(raw, tree)
 
 
-def _check_depth(tree: dict[str, Any], max_depth: int) -> None:
+def check_depth(tree: dict[str, Any], max_depth: int, field: str) -> None:
+    """Refuse what is nested so deeply that walking through it would fail.
+
+    Raises:
+        JobError: it is.
+    """
     level: list[Any] = [tree]
     for _ in range(max_depth):
         level = [
@@ -187,7 +192,7 @@ def _check_depth(tree: dict[str, Any], max_depth: int) -> None:
         ]
         if not level:
             return
-    raise unreadable("params", f"nested more than {max_depth} deep.", "Send a flatter structure.")
+    raise unreadable(field, f"nested more than {max_depth} deep.", "Send a flatter structure.")
 
 
 def size_of(shape: tuple[int, ...]) -> int:

@@ -16,6 +16,7 @@ from ketline.programs.check import check_rep_delay, surveyed
 from ketline.programs.decoupling import Decouple
 from ketline.programs.executor import experimental_execution
 from ketline.programs.failures import bad_option, unreadable
+from ketline.programs.items import metadata_text
 from ketline.programs.learned import recall, remember
 from ketline.programs.mitigation.estimation import JobPlan, evaluate_job, needed_layers, plan_job
 from ketline.programs.mitigation.layers import Layer, LayerNoise
@@ -91,7 +92,7 @@ class Estimator:
                     {
                         "shots": pub.metadata["shots"],
                         "target_precision": facts["target_precision"],
-                        "circuit_metadata": facts["circuit_metadata"],
+                        "circuit_metadata": json.loads(facts["circuit_metadata"]),
                         "num_randomizations": pub.metadata["num_randomizations"],
                         "resilience": pub.metadata["resilience"],
                     },
@@ -188,8 +189,11 @@ class _Job:
         if self.noises:
             metadata["resilience"]["layer_noise_model"] = [noise.to_tree() for noise in self.noises]
         facts = [
-            {"target_precision": self.resolved.target(asked), "circuit_metadata": pub.circuit.metadata or {}}
-            for pub, asked in zip(self.posted, self.precisions, strict=True)
+            {
+                "target_precision": self.resolved.target(asked),
+                "circuit_metadata": metadata_text(pub.circuit, self.context, f"pubs[{number}]"),
+            }
+            for number, (pub, asked) in enumerate(zip(self.posted, self.precisions, strict=True))
         ]
         state = {
             "round": "estimation",

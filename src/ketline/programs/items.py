@@ -6,6 +6,7 @@ them (twirling, noise injection, …) and keeps what undoes the draw, such as ``
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Hashable
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ketline.programs.base import check_depth
 from ketline.programs.failures import rejected
 from ketline.programs.sampling import sample
 from ketline.units.work import WorkItem
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from samplomatic.samplex import Samplex
     from samplomatic.tensor_interface import TensorInterface
 
+    from ketline.programs.base import ProgramContext
     from ketline.units.work import ItemOutcome
 
 PARAMETERS = "parameter_values"
@@ -95,6 +98,16 @@ def packed_of(outcome: ItemOutcome, name: str, shape: tuple[int, ...]) -> NDArra
 def pack_flips(flips: NDArray[np.bool_]) -> NDArray[np.uint8]:
     """Flips ``(…, size)`` by clbit index, packed as `packed_of` packs bits, to be applied with ``^``."""
     return np.packbits(flips, axis=-1, bitorder="little")[..., ::-1]
+
+
+def metadata_text(circuit: QuantumCircuit, context: ProgramContext, field: str) -> str:
+    """A circuit's metadata as JSON text, which keeps whatever JSON of a user's can hold, until the result.
+
+    Raises:
+        JobError: it is nested too deeply.
+    """
+    check_depth(circuit.metadata or {}, context.limits.max_depth, f"{field} circuit metadata")
+    return json.dumps(circuit.metadata or {})
 
 
 def registers(circuit: QuantumCircuit) -> dict[str, int]:

@@ -15,7 +15,7 @@ from ketline.programs.check import check_rep_delay, surveyed
 from ketline.programs.decoupling import Decouple
 from ketline.programs.executor import duration_in_dt, experimental_execution
 from ketline.programs.failures import bad_option, unreadable
-from ketline.programs.items import Item, pack_flips, packed_of, registers
+from ketline.programs.items import Item, metadata_text, pack_flips, packed_of, registers
 from ketline.programs.mitigation.twirling import sizes, template_bytes, twirl
 from ketline.programs.options import lifted, validated
 from ketline.programs.rounds import Execution, make_unit
@@ -130,7 +130,7 @@ def _item(
     twirling = options.twirling
     facts: dict[str, Any] = {
         "registers": registers(pub.circuit),
-        "circuit_metadata": pub.circuit.metadata or {},
+        "circuit_metadata": metadata_text(pub.circuit, context, field),
         "randomizations": 0,
     }
     if not (twirling.enable_gates or twirling.enable_measure):
@@ -200,7 +200,7 @@ def _joined(array: NDArray[Any], pub: dict[str, Any]) -> NDArray[Any]:
 
 
 def _pub_metadata(pub: dict[str, Any], ran: ItemOutcome, context: ProgramContext) -> dict[str, Any]:
-    metadata: dict[str, Any] = {"circuit_metadata": pub["circuit_metadata"]}
+    metadata: dict[str, Any] = {"circuit_metadata": json.loads(pub["circuit_metadata"])}
     if pub["randomizations"]:
         metadata["num_randomizations"] = pub["randomizations"]
     compilation: dict[str, Any] = {}

@@ -1,7 +1,8 @@
 """What a program remembers between rounds: a tree of JSON values and arrays, as bytes.
 
 The bytes are ``b"KTS1"``, the length of a JSON header (8 bytes, little-endian), the header, and the arrays
-one after the other. In the header an array stands as ``{"__array__": [dtype, shape, offset]}``.
+one after the other. In the header an array stands as ``{"__array__": [dtype, shape, offset]}``; a key that
+begins like that, as the name of a register may, is written with one more underscore at its end.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ def pack(tree: Any) -> bytes:
             offset += len(blob)
             return entry
         if isinstance(node, dict):
-            return {str(key): walk(value) for key, value in node.items()}
+            return {_written(str(key)): walk(value) for key, value in node.items()}
         if isinstance(node, (list, tuple)):
             return [walk(value) for value in node]
         return node
@@ -55,9 +56,17 @@ def unpack(data: bytes) -> Any:
                 dtype, shape, offset = node[_KEY]
                 count = int(np.prod(shape, dtype=np.int64))
                 return np.frombuffer(view, np.dtype(dtype), count, start + offset).reshape(shape)
-            return {key: walk(value) for key, value in node.items()}
+            return {_read(key): walk(value) for key, value in node.items()}
         if isinstance(node, list):
             return [walk(value) for value in node]
         return node
 
     return walk(orjson.loads(view[12:start]))
+
+
+def _written(key: str) -> str:
+    return f"{key}_" if key.startswith(_KEY) else key
+
+
+def _read(key: str) -> str:
+    return key[:-1] if key.startswith(_KEY) else key
