@@ -1,14 +1,16 @@
-"""Circuits and values that are rare, through the emulated QPU: they come out right, or are refused by name."""
+"""Circuits and values that are rare, on the emulated QPU: they come out right, or are refused by name."""
 
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import numpy as np
 import pytest
-from lab import context, decoded, emulated
+from lab import context, decoded, emulated, simulator_device
 from qiskit import ClassicalRegister, QuantumCircuit
+from qiskit.circuit import Parameter
 from qiskit_ibm_runtime import RuntimeEncoder
 
 from ketline.programs import state as states
@@ -17,6 +19,8 @@ from ketline.units.errors import JobError
 
 def run(program_id: str, params: dict[str, Any], name: str = "manila", **changes: Any) -> Any:
     raw = json.dumps(params, cls=RuntimeEncoder).encode()
+    if changes.get("simulator"):
+        changes["device"] = simulator_device(name)
     return decoded(emulated(program_id, raw, context(name, **changes)))
 
 
@@ -63,3 +67,54 @@ def test_registers_may_have_any_name() -> None:
     again = states.unpack(states.pack(tree))
     assert again["__array__"] == {"__array___": [1, 2]}
     assert again["b"].tolist() == [0, 1, 2]
+
+
+def turned(angle: Any) -> QuantumCircuit:
+    """Reads 1 with probability ``cos(angle / 2)**2``."""
+    circuit = QuantumCircuit(1, 1)
+    circuit.sx(0)
+    circuit.rz(angle, 0)
+    circuit.sx(0)
+    circuit.measure(0, 0)
+    return circuit
+
+
+X = Parameter("x")
+TWIRLED = {"twirling": {"enable_gates": True, "enable_measure": True}}
+
+
+@pytest.mark.parametrize("options", [{}, TWIRLED])
+def test_angles_may_be_any_function(options: dict[str, Any]) -> None:
+    values = [[-0.8], [0.6]]
+    pubs = [[turned(angle), values, 4000] for angle in (X.sign(), abs(X), X.exp(), (X / 2).arcsin(), 2**X)]
+    result = run("sampler", {"pubs": pubs, "options": options}, simulator=True)
+    for pub, function in zip(
+        result, (np.sign, np.abs, np.exp, lambda x: np.arcsin(x / 2), np.exp2), strict=True
+    ):
+        seen = pub.data.c.array[..., 0].mean(axis=1)
+        expected = np.cos(function(np.array(values)[:, 0]) / 2) ** 2
+        assert np.abs(seen - expected).max() < 0.05
+
+
+@pytest.mark.parametrize("options", [{}, TWIRLED])
+@pytest.mark.parametrize(
+    ("angle", "value"),
+    [(1 / X, 0.0), (X.log(), 0.0), (X.log(), -1.0), (X.arcsin(), 2.0), (X**0.5, -1.0), (X.exp(), 1e300)],
+)
+def test_an_angle_that_is_no_number_is_named(angle: Any, value: float, options: dict[str, Any]) -> None:
+    with pytest.raises(JobError, match=re.escape(f"isn't a finite real number at x = {value:g}")):
+        run("sampler", {"pubs": [[turned(angle), [[0.5], [value]], 4]], "options": options})
+
+
+def test_a_circuit_may_end_in_a_branch() -> None:
+    ended = QuantumCircuit(1, 1)
+    ended.x(0)
+    with ended.while_loop((ended.clbits[0], 0)):
+        ended.x(0)
+        ended.measure(0, 0)
+    branched = QuantumCircuit(1, 1)
+    with branched.if_test((branched.clbits[0], 0)):
+        branched.x(0)
+        branched.measure(0, 0)
+    result = run("sampler", {"pubs": [[ended, None, 20], [branched, None, 20]]}, simulator=True)
+    assert [pub.data.c.get_counts() for pub in result] == [{"1": 20}, {"1": 20}]

@@ -8,6 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from qiskit.circuit import Parameter, ParameterExpression
 
+from ketline.errors import INVALID_REQUEST, NOT_EMULATED
+from ketline.units.errors import JobError
+
 if TYPE_CHECKING:
     from qiskit.circuit import QuantumCircuit
 
@@ -20,16 +23,46 @@ def columns(circuit: QuantumCircuit) -> dict[Parameter, int]:
 def evaluate(
     expression: ParameterExpression, values: NDArray[np.float64], index: dict[Parameter, int]
 ) -> NDArray[np.float64]:
-    """An expression for every set of values, shape ``(n_sets,)``; linear ones without a loop."""
+    """An expression for every set of values, shape ``(n_sets,)``; linear ones without a loop.
+
+    Raises:
+        JobError: it isn't a finite real number at some values, or it mixes a loop's parameter with others.
+    """
     inside = list(expression.parameters)
+    for parameter in inside:
+        if parameter not in index:
+            raise JobError(
+                NOT_EMULATED.code,
+                f"the angle {str(expression)[:80]} mixes the parameter {parameter.name} of a for loop with "
+                "others, which the emulator can't do",
+                "Write the loop's turns one after the other.",
+            )
+    picked = values[:, [index[parameter] for parameter in inside]]
     try:
         slopes = [float(expression.gradient(parameter)) for parameter in inside]
-        offset = float(expression.bind(dict.fromkeys(inside, 0.0)))
-    except (TypeError, ZeroDivisionError):
-        picked = values[:, [index[parameter] for parameter in inside]]
-        bound = [expression.bind(dict(zip(inside, row, strict=True))) for row in picked.tolist()]
-        return np.asarray([float(value) for value in bound])
-    return offset + values[:, [index[parameter] for parameter in inside]] @ np.asarray(slopes)
+        found = float(expression.bind(dict.fromkeys(inside, 0.0))) + picked @ np.asarray(slopes)
+    except (TypeError, ZeroDivisionError, RuntimeError):
+        # Not linear, not differentiable, or not defined at zero.
+        found = np.asarray([_bound(expression, inside, row) for row in picked.tolist()])
+    if not np.isfinite(found).all():
+        raise _not_real(expression, inside, picked[np.flatnonzero(~np.isfinite(found))[0]].tolist())
+    return found
+
+
+def _bound(expression: ParameterExpression, inside: list[Parameter], row: list[float]) -> float:
+    try:
+        return float(expression.bind(dict(zip(inside, row, strict=True))))
+    except (TypeError, ZeroDivisionError, OverflowError, RuntimeError):
+        raise _not_real(expression, inside, row) from None
+
+
+def _not_real(expression: ParameterExpression, inside: list[Parameter], row: list[float]) -> JobError:
+    where = ", ".join(f"{parameter.name} = {value:g}" for parameter, value in zip(inside, row, strict=True))
+    return JobError(
+        INVALID_REQUEST.code,
+        f"the angle {str(expression)[:80]} isn't a finite real number at {where[:200]}",
+        "Choose values at which it is.",
+    )
 
 
 def flatten(

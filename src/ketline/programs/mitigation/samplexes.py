@@ -31,6 +31,8 @@ from samplomatic.samplex.nodes.u2_param_multiplication_node import (
 from samplomatic.samplex.nodes.utils import get_fractional_gate_register
 from samplomatic.tensor_interface import TensorInterface, TensorSpecification
 
+from ketline.programs.failures import rejected
+
 Arrays = dict[str, NDArray[Any]]
 
 _SWEPT_AT_ONCE = ("parameter_values", "basis_changes.", "local_cliffords.")
@@ -185,9 +187,25 @@ def _evaluate(samplex: Samplex, points: NDArray[np.float64] | None, samples: int
             composed.append(row)
     if composed:
         distinct, back = np.unique(points, axis=0, return_inverse=True)
-        found = np.stack([table.evaluate(point, composed) for point in distinct], axis=1)
+        found = np.stack([_at(table, point, composed) for point in distinct], axis=1)
         values[composed] = found[:, back.reshape(-1)]
     return values
+
+
+def _at(table: Any, point: NDArray[np.float64], rows: list[int]) -> NDArray[np.float64]:
+    """Values of some expressions at a point."""
+    try:
+        found = np.asarray(table.evaluate(point, rows), dtype=np.float64)
+    except (TypeError, ZeroDivisionError, OverflowError, RuntimeError):
+        found = np.full(len(rows), np.nan)
+    if not np.isfinite(found).all():
+        place = ", ".join(f"{p.name} = {x:g}" for p, x in zip(table.parameters, point.tolist(), strict=True))
+        raise rejected(
+            "parameter values",
+            f"an angle of the circuit isn't a finite real number at {place[:200]}.",
+            "Choose values at which it is.",
+        )
+    return found
 
 
 def _constants(expressions: list[Any]) -> NDArray[np.float64]:
