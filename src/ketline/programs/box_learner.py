@@ -23,9 +23,10 @@ from ketline.programs.mitigation.trex import ReadoutPlan, prepare_readout
 from ketline.programs.mitigation.twirling import Sizes
 from ketline.programs.options import validated
 from ketline.programs.rounds import Execution, unit_of
-from ketline.programs.wire.circuits import guarded, load_qpy
 from ketline.programs.wire.fields import known_keys
+from ketline.programs.wire.guard import guarded
 from ketline.programs.wire.program import write_tensor
+from ketline.programs.wire.qpy_files import load_qpy
 from ketline.programs.wire.unpack import Budget
 
 if TYPE_CHECKING:

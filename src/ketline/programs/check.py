@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import Counter, defaultdict
 from dataclasses import dataclass
@@ -10,15 +11,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+from qiskit.circuit import ParameterExpression
+from qiskit.circuit.exceptions import CircuitError
 
 from ketline.programs.failures import bad_option, beyond_limit, not_isa, rejected
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterable, Sequence
+    from collections.abc import Hashable, Iterator, Sequence
 
-    from qiskit.circuit import QuantumCircuit
+    from qiskit.circuit import CircuitInstruction, Parameter, QuantumCircuit
 
     from ketline.programs.base import ProgramContext
+    from ketline.units.errors import JobError
 
 WEIGHTS = {"rz": 1, "delay": 1, "sx": 2, "x": 2, "cx": 5, "cz": 5, "ecr": 5, "measure": 10, "reset": 17}
 """Low-level instructions that an operation takes on a qubit; any other gate on one qubit 2, on two 5."""
@@ -37,6 +41,8 @@ class Survey:
 
     operations: Operations
     rzz_angles: tuple[tuple[float, tuple[int, ...]], ...]
+    turns: int = 0
+    """Of all loops of known length, however little they do."""
 
     def instructions_per_qubit(self) -> dict[int, int]:
         """Weighted low-level instructions on each qubit that is used, its initialisation included."""
@@ -66,12 +72,18 @@ def survey(circuit: QuantumCircuit, field: str) -> Survey:
     """Count a circuit's operations, inside boxes and control flow too.
 
     Raises:
-        JobError: an operation names a qubit twice (1602).
+        JobError: an operation names a qubit twice, has an angle that isn't a number, or is a delay of unknown
+            length; or the circuit waits for input variables (1602).
     """
+    if circuit.num_input_vars:
+        name = next(circuit.iter_input_vars()).name
+        raise rejected(
+            field, f"has the input variable {name}, for which a job has no value.", "Use a parameter."
+        )
     operations: Operations = Counter()
     angles: list[tuple[float, tuple[int, ...]]] = []
-    _walk(circuit, tuple(range(circuit.num_qubits)), 1, operations, angles, field)
-    return Survey(operations, tuple(angles))
+    turns = _walk(circuit, tuple(range(circuit.num_qubits)), 1, operations, angles, field)
+    return Survey(operations, tuple(angles), turns)
 
 
 def _walk(
@@ -81,7 +93,8 @@ def _walk(
     operations: Operations,
     angles: list[tuple[float, tuple[int, ...]]],
     field: str,
-) -> None:
+) -> int:
+    """Count what is in a circuit that runs ``turns`` times; the answer is how many turns its loops take."""
     if len(circuit.qubits) != len(places):
         raise rejected(field, "a block inside has another width than the operation that holds it.")
     index = dict(zip(circuit.qubits, places, strict=True))
@@ -92,11 +105,15 @@ def _walk(
         if len(qubits) > 1 and len(set(qubits)) != len(qubits):
             raise rejected(field, f"{name} names a qubit twice: {qubits}.")
         operations[(name, qubits)] += turns * count
-    if _LOOKED_INTO.isdisjoint(name for name, _ in counted):
-        return
+    total = 0
     for instruction in circuit.data:
         name = instruction.name
         if name not in _LOOKED_INTO:
+            for value in instruction.params:
+                if type(value) is float and not math.isfinite(value):
+                    raise rejected(field, f"{name} has the angle {value}, which isn't a number.")
+            if name == "delay":
+                _check_delay(instruction, field)
             continue
         qubits = tuple([index[bit] for bit in instruction.qubits])
         if name == "rzz":
@@ -105,10 +122,35 @@ def _walk(
             continue
         inside = turns
         if name == "for_loop":
-            values = instruction.operation.params[0]
-            inside = turns * (len(values) if hasattr(values, "__len__") else 1)
+            inside = turns * _length(instruction.operation.params[0])
+            total += inside
         for block in instruction.operation.blocks:
-            _walk(block, qubits, inside, operations, angles, field)
+            total += _walk(block, qubits, inside, operations, angles, field)
+    return total
+
+
+def _length(indices: Sequence[int]) -> int:
+    """How many turns a loop takes; Python's ``len`` doesn't tell it of very long ranges."""
+    if isinstance(indices, range):
+        return max(0, -((indices.start - indices.stop) // indices.step))
+    return len(indices)
+
+
+def _check_delay(instruction: CircuitInstruction, field: str) -> None:
+    if isinstance(instruction.params[0], ParameterExpression):
+        raise rejected(
+            field,
+            f"the length of a delay is the parameter {str(instruction.params[0])[:80]}.",
+            "Bind the parameters of delays before the circuit is submitted.",
+        )
+    try:
+        length = instruction.operation.duration
+    except CircuitError as error:
+        raise rejected(
+            field, f"the length {instruction.params[0]} of a delay can't be read: {error}", "Use whole dt."
+        ) from None
+    if isinstance(length, (int, float)) and not 0 <= length < math.inf:
+        raise rejected(field, f"the length {length} of a delay isn't a number of at least 0.")
 
 
 def check_isa(found: Survey, context: ProgramContext, field: str) -> None:
@@ -157,22 +199,42 @@ def surveyed(circuit: QuantumCircuit, key: Hashable | None, context: ProgramCont
 def check_rzz(circuit: QuantumCircuit, values: NDArray[np.float64], context: ProgramContext) -> None:
     """Refuse rzz angles that come from parameters and leave 0 to pi/2, for which alone it is calibrated.
 
-    ``values`` are the circuit's parameter sets, columns in the order of ``circuit.parameters``.
+    ``values`` are the circuit's parameter sets, columns in the order of ``circuit.parameters``. Parameters of
+    loops count too, with every value that they take.
     """
-    if context.simulator or "rzz" not in circuit.count_ops():
+    if context.simulator or "rzz" not in context.device.target.operation_names:
         return
     columns = {parameter: column for column, parameter in enumerate(circuit.parameters)}
-    for instruction in circuit.data:
-        if instruction.name != "rzz" or isinstance(instruction.params[0], (int, float)):
-            continue
-        expression = instruction.params[0]
+    for expression, qubits, loops in _rzz(circuit, tuple(range(circuit.num_qubits)), {}):
         own = [parameter for parameter in expression.parameters if parameter in columns]
-        rows = np.unique(values[:, [columns[parameter] for parameter in own]], axis=0)
-        for row in rows:
-            angle = float(expression.bind(dict(zip(own, row.tolist(), strict=True))))
+        turning = [parameter for parameter in expression.parameters if parameter in loops]
+        rows = np.unique(values[:, [columns[parameter] for parameter in own]], axis=0).tolist()
+        turns = itertools.product(*(loops[parameter] for parameter in turning))
+        for row, turn in itertools.product(rows, turns):
+            bound = dict(zip([*own, *turning], [*row, *turn], strict=True))
+            try:
+                angle = float(expression.bind(bound))
+            except (TypeError, ZeroDivisionError, OverflowError, RuntimeError):
+                angle = math.nan
             if not _in_range(angle):
-                qubits = tuple(circuit.find_bit(qubit).index for qubit in instruction.qubits)
                 raise not_isa(f"rzz({angle:g})", qubits)
+
+
+def _rzz(
+    circuit: QuantumCircuit, places: tuple[int, ...], loops: dict[Parameter, Sequence[int]]
+) -> Iterator[tuple[ParameterExpression, tuple[int, ...], dict[Parameter, Sequence[int]]]]:
+    """Every rzz whose angle is an expression, its qubits, and the values of the loops around it."""
+    index = dict(zip(circuit.qubits, places, strict=True))
+    for instruction in circuit.data:
+        qubits = tuple(index[qubit] for qubit in instruction.qubits)
+        if instruction.name == "rzz" and isinstance(instruction.params[0], ParameterExpression):
+            yield instruction.params[0], qubits, loops
+        elif instruction.name in _CONTROL or instruction.name == "box":
+            inner = loops
+            if instruction.name == "for_loop" and instruction.params[1] is not None:
+                inner = {**loops, instruction.params[1]: instruction.params[0]}
+            for block in instruction.operation.blocks:
+                yield from _rzz(block, qubits, inner)
 
 
 def _in_range(angle: float) -> bool:
@@ -190,31 +252,49 @@ def check_executions(executions: int, context: ProgramContext) -> None:
         )
 
 
-def check_limits(surveys: Sequence[Survey], sets: Sequence[int], context: ProgramContext) -> None:
-    """Refuse jobs beyond the limits on gates, counted after everything is expanded.
+class GateLimits:
+    """The limits on gates, for circuits that come one after the other, after everything is expanded."""
 
-    ``sets`` are the parameter sets of each circuit; each of them counts as a circuit of its own.
-    """
-    limits = context.limits
-    total: dict[int, int] = defaultdict(int)
-    for number, (found, count) in enumerate(zip(surveys, sets, strict=True)):
+    def __init__(self, context: ProgramContext) -> None:
+        self._limits = context.limits
+        self._total: dict[int, int] = defaultdict(int)
+        self._count = 0
+        self._beyond: JobError | None = None
+
+    def add(self, found: Survey, sets: int) -> None:
+        """Count a circuit; each of its parameter sets counts as a circuit of its own."""
+        limits = self._limits
         for name, gates, limit in (
             ("rz gates", found.gates("rz"), limits.max_rz_gates),
             ("sx gates", found.gates("sx"), limits.max_sx_gates),
             ("two-qubit gates", found.two_qubit_gates(), limits.max_two_qubit_gates),
+            ("turns of loops", found.turns, limits.max_instructions_per_qubit),
         ):
-            if gates > limit:
-                raise beyond_limit(f"{name} in circuit {number}", gates, limit, "Use a shorter circuit.")
+            if gates > limit and self._beyond is None:
+                self._beyond = beyond_limit(
+                    f"{name} in circuit {self._count}", gates, limit, "Use a shorter circuit."
+                )
+        self._count += 1
         for qubit, weight in found.instructions_per_qubit().items():
-            total[qubit] += weight * count
-    if total and (most := max(total.values())) > limits.max_instructions_per_qubit:
-        qubit = next(qubit for qubit, weight in total.items() if weight == most)
-        raise beyond_limit(
-            f"low-level instructions on qubit {qubit}",
-            most,
-            limits.max_instructions_per_qubit,
-            "Use shorter circuits or fewer parameter sets, or split the job.",
-        )
+            self._total[qubit] += weight * sets
+
+    def check(self) -> None:
+        """Refuse a job beyond a limit.
+
+        Raises:
+            JobError: naming the circuit or the qubit.
+        """
+        if self._beyond is not None:
+            raise self._beyond
+        limit = self._limits.max_instructions_per_qubit
+        if self._total and (most := max(self._total.values())) > limit:
+            qubit = next(qubit for qubit, weight in self._total.items() if weight == most)
+            raise beyond_limit(
+                f"low-level instructions on qubit {qubit}",
+                most,
+                limit,
+                "Use shorter circuits or fewer parameter sets, or split the job.",
+            )
 
 
 def check_rep_delay(
@@ -237,13 +317,12 @@ def check_rep_delay(
     return float(value)
 
 
-def check_result_size(sizes: Iterable[int], context: ProgramContext) -> None:
-    """Refuse jobs whose results wouldn't fit; ``sizes`` are bytes."""
-    total = sum(sizes)
-    if total > context.limits.max_result_bytes:
+def check_result_size(size_bytes: int, context: ProgramContext) -> None:
+    """Refuse jobs whose results wouldn't fit."""
+    if size_bytes > context.limits.max_result_bytes:
         raise beyond_limit(
             "bytes of measured data",
-            total,
+            size_bytes,
             context.limits.max_result_bytes,
             "Use fewer shots or parameter sets.",
         )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ketline.programs.mitigation.decoupling import Decoupling, decouple
 from ketline.programs.recurring import circuit_bytes
-from ketline.programs.wire.circuits import guarded
+from ketline.programs.wire.guard import guarded
 
 if TYPE_CHECKING:
     from collections.abc import Hashable

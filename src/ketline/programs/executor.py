@@ -13,7 +13,7 @@ from ketline.programs.base import Prepared, Result
 from ketline.programs.check import check_rep_delay
 from ketline.programs.failures import bad_option
 from ketline.programs.items import bits_of, registers
-from ketline.programs.rounds import Execution, make_unit
+from ketline.programs.rounds import Assembly, Execution
 from ketline.programs.wire.fields import flag, known_keys
 from ketline.programs.wire.program import VERSIONS, Version, read_program, write_tensor
 from ketline.programs.wire.slices import value_bytes
@@ -45,12 +45,12 @@ class Executor:
             stretch_values=posted.stretch_values or asked.stretch_values,
             allow_approximation=asked.allow_approximation,
         )
-        unit, extras = make_unit(
-            posted.items,
-            execution,
-            context,
-            fields=[f"quantum_program.items[{number}]" for number in range(len(posted.items))],
-        )
+        assembly = Assembly(execution, context)
+        items = []
+        for number, item in enumerate(posted.items):
+            drawn = assembly.add(item, f"quantum_program.items[{number}]")
+            items.append({"shape": item.shape, "registers": registers(item.circuit), "extras": drawn})
+        unit = assembly.unit()
         passthrough = None
         if posted.version.passthrough:
             passthrough = value_bytes(params.raw, ("quantum_program", "passthrough_data"))
@@ -60,10 +60,7 @@ class Executor:
                 "role": posted.semantic_role,
                 "level": posted.meas_level,
                 "passthrough": passthrough or b"null",
-                "items": [
-                    {"shape": item.shape, "registers": registers(item.circuit), "extras": drawn}
-                    for item, drawn in zip(posted.items, extras, strict=True)
-                ],
+                "items": items,
             }
         )
         return Prepared(unit, state)

@@ -10,21 +10,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ketline.programs.check import (
+    GateLimits,
     check_executions,
-    check_limits,
     check_result_size,
     check_rzz,
     survey,
     surveyed,
 )
 from ketline.programs.items import Item, expand, registers
-from ketline.units.work import WorkItem, WorkUnit
+from ketline.units.packing import Items
+from ketline.units.work import WorkUnit
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable
 
     from ketline.programs.base import ProgramContext
-    from ketline.units.work import MeasLevel
+    from ketline.units.work import MeasLevel, WorkItem
 
 
 @dataclass(slots=True)
@@ -42,69 +43,104 @@ class Execution:
     simulator: dict[str, object] = field(default_factory=dict)
 
 
-def make_unit(
-    items: Sequence[Item],
-    execution: Execution,
-    context: ProgramContext,
-    *,
-    limit_executions: bool = False,
-    fields: Sequence[str] | None = None,
-) -> tuple[WorkUnit, list[dict[str, NDArray[Any]]]]:
-    """Check items, draw from their samplexes, and put them into a unit of work.
+class Assembly:
+    """Puts a job's items into a unit of work one by one, with every check on the way.
 
-    Returns the unit and what each item drew besides parameters. ``fields`` name the items in messages.
+    So the caller may make items one by one too: of each no more is kept than is run, and of a large job's
+    circuits only their packed form (`ketline.units.packing`).
 
-    Raises:
-        JobError: an item isn't in the device's instruction set, or a limit is exceeded.
+    ``limit_executions``: the limit on circuits times shots applies.
     """
-    names = fields or [f"item {number}" for number in range(len(items))]
-    sets = [math.prod(item.shape) for item in items]
-    if limit_executions:
-        check_executions(sum(n * item.shots for n, item in zip(sets, items, strict=True)), context)
-    check_result_size(
-        (bytes_of(item, n, execution.meas_level) for n, item in zip(sets, items, strict=True)), context
-    )
-    surveys = [
-        surveyed(item.circuit, item.key, context, name) for item, name in zip(items, names, strict=True)
-    ]
-    check_limits(surveys, sets, context)
-    rng = np.random.default_rng(execution.seed)
-    drawn = [expand(item, rng, name) for item, name in zip(items, names, strict=True)]
-    return _unit([one.work for one in drawn], execution, context), [one.extras for one in drawn]
+
+    def __init__(
+        self, execution: Execution, context: ProgramContext, *, limit_executions: bool = False
+    ) -> None:
+        self._execution = execution
+        self._context = context
+        self._limit_executions = limit_executions
+        self._rng = np.random.default_rng(execution.seed)
+        self._items = Items()
+        self._gates = GateLimits(context)
+        self._executions = 0
+        self._result_bytes = 0
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def add(self, item: Item, field: str) -> dict[str, NDArray[Any]]:
+        """Check an item, which ``field`` names in messages, and draw from its samplex.
+
+        Returns what it drew besides parameters. Once a limit is exceeded nothing more is drawn; `unit` tells.
+
+        Raises:
+            JobError: the item isn't in the device's instruction set, or can't be drawn from.
+        """
+        sets = math.prod(item.shape)
+        self._executions += sets * item.shots
+        self._result_bytes += bytes_of(item, sets, self._execution.meas_level)
+        self._gates.add(surveyed(item.circuit, item.key, self._context, field), sets)
+        if self._beyond_size():
+            return {}
+        drawn = expand(item, self._rng, field)
+        self._keep(drawn.work)
+        return drawn.extras
+
+    def append(self, item: WorkItem) -> None:
+        """Add a circuit that was made here.
+
+        Raises:
+            JobError: an angle that comes from parameters isn't in the device's range.
+        """
+        sets = len(item.parameter_values)
+        self._result_bytes += sets * item.shots * sum(-(-n // 8) for n in registers(item.circuit).values())
+        self._gates.add(survey(item.circuit, f"circuit {len(self._items)}"), sets)
+        self._keep(item)
+
+    def _keep(self, item: WorkItem) -> None:
+        check_rzz(item.circuit, item.parameter_values, self._context)
+        self._items.append(item)
+
+    def _beyond_size(self) -> bool:
+        limits = self._context.limits
+        beyond = self._limit_executions and self._executions > limits.max_executions
+        return beyond or self._result_bytes > limits.max_result_bytes
+
+    def unit(self) -> WorkUnit:
+        """The unit of work.
+
+        Raises:
+            JobError: what the items come to exceeds a limit.
+        """
+        execution, context = self._execution, self._context
+        if self._limit_executions:
+            check_executions(self._executions, context)
+        check_result_size(self._result_bytes, context)
+        self._gates.check()
+        return WorkUnit(
+            items=self._items,
+            meas_level=execution.meas_level,
+            init_qubits=execution.init_qubits,
+            rep_delay_seconds=execution.rep_delay_seconds,
+            seed=execution.seed,
+            idle_noise=execution.idle_noise,
+            mock=context.mock,
+            scheduler_timing=execution.scheduler_timing,
+            stretch_values=execution.stretch_values,
+            allow_approximation=execution.allow_approximation,
+            simulator=execution.simulator,
+        )
 
 
-def unit_of(items: list[WorkItem], execution: Execution, context: ProgramContext) -> WorkUnit:
+def unit_of(items: Iterable[WorkItem], execution: Execution, context: ProgramContext) -> WorkUnit:
     """Put circuits that were made here into a unit of work.
 
     Raises:
         JobError: what they come to exceeds a limit.
     """
-    sets = [len(item.parameter_values) for item in items]
-    sizes = (
-        n * item.shots * sum(-(-size // 8) for size in registers(item.circuit).values())
-        for n, item in zip(sets, items, strict=True)
-    )
-    check_result_size(sizes, context)
-    check_limits([survey(item.circuit, f"circuit {n}") for n, item in enumerate(items)], sets, context)
-    return _unit(items, execution, context)
-
-
-def _unit(items: list[WorkItem], execution: Execution, context: ProgramContext) -> WorkUnit:
+    assembly = Assembly(execution, context)
     for item in items:
-        check_rzz(item.circuit, item.parameter_values, context)
-    return WorkUnit(
-        items=items,
-        meas_level=execution.meas_level,
-        init_qubits=execution.init_qubits,
-        rep_delay_seconds=execution.rep_delay_seconds,
-        seed=execution.seed,
-        idle_noise=execution.idle_noise,
-        mock=context.mock,
-        scheduler_timing=execution.scheduler_timing,
-        stretch_values=execution.stretch_values,
-        allow_approximation=execution.allow_approximation,
-        simulator=execution.simulator,
-    )
+        assembly.append(item)
+    return assembly.unit()
 
 
 def bytes_of(item: Item, sets: int, level: MeasLevel) -> int:

@@ -18,7 +18,7 @@ from ketline.programs.failures import bad_option, unreadable
 from ketline.programs.items import Item, metadata_text, pack_flips, packed_of, registers
 from ketline.programs.mitigation.twirling import sizes, template_bytes, twirl
 from ketline.programs.options import lifted, validated
-from ketline.programs.rounds import Execution, make_unit
+from ketline.programs.rounds import Assembly, Execution
 from ketline.programs.simulation import simulator_settings
 from ketline.programs.spans import execution_spans
 from ketline.programs.wire.fields import known_keys
@@ -51,7 +51,6 @@ class Sampler:
         run_shots = tree.get("shots")
         if run_shots is not None and (type(run_shots) is not int or run_shots < 1):
             raise unreadable("shots", f"{run_shots!r} isn't a whole number of at least 1.")
-        pubs = read_sampler_pubs(tree.get("pubs"), budget, context.memory)
         meas_type = options.execution.meas_type
         if meas_type != "classified" and options.twirling.enable_measure:
             raise bad_option(
@@ -72,24 +71,19 @@ class Sampler:
             allow_approximation=asked.allow_approximation,
             simulator=settings,
         )
-        items, kept = [], []
-        for number, pub in enumerate(pubs):
+        # From here on circuit by circuit: only what is run and what the result needs is kept of each.
+        assembly = Assembly(execution, context, limit_executions=True)
+        kept = []
+        for number, pub in enumerate(read_sampler_pubs(tree.get("pubs"), budget, context.memory)):
             item, facts = _item(pub, number, run_shots, options, context)
-            items.append(item)
-            kept.append(facts)
-        unit, extras = make_unit(
-            items,
-            execution,
-            context,
-            limit_executions=True,
-            fields=[f"pubs[{number}]" for number in range(len(items))],
-        )
-        for facts, drawn in zip(kept, extras, strict=True):
+            drawn = assembly.add(item, f"pubs[{number}]")
             facts["flips"] = {
                 name.partition(".")[2]: value
                 for name, value in drawn.items()
                 if name.startswith("measurement_flips.")
             }
+            kept.append(facts)
+        unit = assembly.unit()
         state = states.pack(
             {
                 "pubs": kept,

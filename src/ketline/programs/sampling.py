@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ketline.programs.mitigation.samplexes import draw
-from ketline.programs.wire.circuits import guarded
+from ketline.programs.wire.guard import guarded
 
 if TYPE_CHECKING:
     from samplomatic.samplex import Samplex

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from ketline.units.work import WorkUnit
 
 
-def check(unit: WorkUnit, device: Device) -> None:
-    """Refuse what a unit asks for that the emulator can't do.
+def check(unit: WorkUnit, device: Device, first: int = 0) -> None:
+    """Refuse what a unit asks for that the emulator can't do; its items are numbered from ``first`` on.
 
     Raises:
         JobError: naming the option.
@@ -30,7 +30,7 @@ def check(unit: WorkUnit, device: Device) -> None:
             f"simulator.{unknown[0]}: the emulator has no such option; it has {', '.join(sorted(known))}",
             NOT_EMULATED.solution,
         )
-    for number, item in enumerate(unit.items):
+    for number, item in enumerate(unit.items, first):
         if item.circuit.num_qubits > device.num_qubits:
             raise JobError(
                 INVALID_REQUEST.code,

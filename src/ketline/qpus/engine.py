@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from ketline.units.work import WorkUnit
 
 _FIXED_SECONDS = 0.003
+_ADMITTED_INSTRUCTIONS = 2_000
+"""Made ready at a time for admission, where nothing is gained by running circuits together."""
 _benches: dict[int, Workbench] = {}
 
 
@@ -128,6 +130,7 @@ class Engine:
             for ready, shots in zip(items, simulation.shots, strict=True):
                 outcomes.append(self._item(unit, ready, shots, drawn))
                 approximations += ready.approximations
+            del items, simulation, ready, shots  # before the next ones are made
         started.outcome = Outcome(outcomes, clock.all_spans(), approximations)
 
     def _simulate(
@@ -232,12 +235,14 @@ def admit(unit: WorkUnit, device: Device, settings: QpuSettings) -> Admission:
     methods: list[str] = []
     circuits: list[tuple[int, float, float]] = []
     pause = unit.pause_seconds(device)
-    for _, items in bench.batches(unit, settings.memory_bytes, np.random.default_rng(0)):
+    rng = np.random.default_rng(0)
+    for _, items in bench.batches(unit, settings.memory_bytes, rng, _ADMITTED_INSTRUCTIONS):
         for one in items:
             simulation += float(one.simulation_seconds)
             memory = max(memory, one.memory_bytes)
             methods.append(one.methods)
             circuits.append((one.sets * one.item.shots, pause, one.shot_seconds - pause))
+        del items, one  # before the next ones are made
     check_time(simulation)
     usage = sub_job(circuits)
     return Admission(

@@ -39,6 +39,8 @@ FEW_QUBITS = 5
 """Components of so many qubits or fewer are simulated by transfer matrices."""
 
 _BATCH_INSTRUCTIONS = 10_000
+_LEAST_INSTRUCTIONS = 10
+"""A circuit of fewer counts as so many: it takes room for its qubits too."""
 
 
 @dataclass(slots=True)
@@ -134,9 +136,16 @@ class Workbench:
         self.noise = DeviceNoise(device) if device.properties is not None else None
 
     def batches(
-        self, unit: WorkUnit, memory_bytes: int, rng: np.random.Generator
+        self,
+        unit: WorkUnit,
+        memory_bytes: int,
+        rng: np.random.Generator,
+        instructions: int | None = None,
     ) -> Iterator[tuple[int, list[ReadyItem]]]:
         """Make the items of a unit ready, so many at a time that their circuits don't fill the memory.
+
+        A batch is complete with the item that brings it to so many ``instructions`` (None: as many as are run
+        together).
 
         Yields:
             The number of the first item, and items.
@@ -144,15 +153,18 @@ class Workbench:
         Raises:
             JobError: an item can't be run here; the message names it.
         """
-        check(unit, self.device)
-        first = 0
-        while first < len(unit.items):
-            last, size = first, 0
-            while last < len(unit.items) and (last == first or size < _BATCH_INSTRUCTIONS):
-                size += len(unit.items[last].circuit.data)
-                last += 1
-            yield first, self.ready(replace(unit, items=unit.items[first:last]), memory_bytes, rng, first)
-            first = last
+        check(replace(unit, items=()), self.device)
+        most = instructions or _BATCH_INSTRUCTIONS
+        batch: list[WorkItem] = []
+        first, size = 0, 0
+        for item in unit.items:
+            batch.append(item)
+            size += max(_LEAST_INSTRUCTIONS, len(item.circuit.data))
+            if size >= most:
+                yield first, self.ready(replace(unit, items=batch), memory_bytes, rng, first)
+                first, size, batch = first + len(batch), 0, []
+        if batch:
+            yield first, self.ready(replace(unit, items=batch), memory_bytes, rng, first)
 
     def ready(
         self, unit: WorkUnit, memory_bytes: int, rng: np.random.Generator, first: int = 0
@@ -162,8 +174,7 @@ class Workbench:
         Raises:
             JobError: an item can't be run here; the message names it.
         """
-        if first == 0:
-            check(unit, self.device)
+        check(unit, self.device, first)
         given = unit.simulator.get("noise_model") is not None
         noisy = unit.noise and (self.noise is not None or given)
         idle = unit.idle_noise and unit.noise and self.noise is not None and not given
@@ -287,14 +298,16 @@ class Workbench:
             approximation and f"{where}: {approximation}",
         )  # fmt: skip
 
-    def timed(self, unit: WorkUnit) -> list[TimedItem]:
-        """All items of a unit with their times, without making them ready for simulation.
+    def timed(self, unit: WorkUnit) -> Iterator[TimedItem]:
+        """The items of a unit, one after the other, with their times and not made ready for simulation.
 
         Raises:
             JobError: an item can't be run here; the message names it.
         """
-        check(unit, self.device)
-        return [self._timed(unit, item) for item in unit.items]
+        check(replace(unit, items=()), self.device)
+        for number, item in enumerate(unit.items):
+            check(replace(unit, items=[item]), self.device, number)
+            yield self._timed(unit, item)
 
     def _timed(self, unit: WorkUnit, item: WorkItem) -> TimedItem:
         circuit, stretch_values = resolve(item.circuit, self.durations)

@@ -1,28 +1,24 @@
 """Work units and outcomes as files.
 
 A file is ``b"KTL1"``, the length of a JSON header (8 bytes, little-endian), the header, and the blobs that
-the header lists one after the other, each starting at a multiple of 8. Circuits are blobs of QPY, some
-circuits in each; arrays are raw C-order bytes whose kind and shape stand in the header. Nothing in a file can
-name code. Files are written from where the data lie, since a unit may fill hundreds of megabytes.
+the header lists one after the other, each starting at a multiple of 8. Circuits are blobs of compressed QPY,
+one circuit in each; arrays are raw C-order bytes whose kind and shape stand in the header. Nothing in a file
+can name code. Files are written from where the data lie, since a unit may fill hundreds of megabytes.
 """
 
 from __future__ import annotations
 
-import io
 import json
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ketline.units.packing import Items, PackedCircuit, PackedItem, packed
 from ketline.units.work import ItemOutcome, Outcome, Span, WorkItem, WorkUnit
-
-if TYPE_CHECKING:
-    from qiskit.circuit import QuantumCircuit
 
 _MAGIC = b"KTL1"
 _KINDS: dict[str, np.dtype[Any]] = {
@@ -36,21 +32,11 @@ _UNIT_FACTS = (
 )  # fmt: skip
 
 
-_QPY_INSTRUCTIONS = 20_000
-"""How many instructions go into one blob of QPY: the writer holds several times what it writes at once."""
-
 Blob = bytes | memoryview
 
 
 class FormatError(ValueError):
     """A file isn't what it should be."""
-
-
-class _NoMetadata(json.JSONEncoder):
-    """Leaves a circuit's metadata out: a QPU has no use for it, and it may hold anything."""
-
-    def encode(self, o: Any) -> str:
-        return "{}"
 
 
 @dataclass
@@ -113,55 +99,18 @@ class _Reader:
             raise FormatError(f"an array can't be read: {error}") from error
 
 
-def _factories(boxed: bool) -> dict[str, Any]:
-    """The annotation serialisers that QPY needs for boxes, imported only when there are any."""
-    if not boxed:
-        return {}
-    from ibm_quantum_schemas.common.annotation_serializer import AnnotationSerializer
-
-    return {"annotation_factories": {"samplomatic": AnnotationSerializer}}
-
-
-def _boxed(circuit: QuantumCircuit) -> bool:
-    return "box" in circuit.count_ops()
-
-
-def _groups(circuits: Sequence[QuantumCircuit]) -> Iterator[list[QuantumCircuit]]:
-    """Circuits in their order, as many together as fit into a blob."""
-    group: list[QuantumCircuit] = []
-    count = 0
-    for circuit in circuits:
-        if group and count + len(circuit.data) > _QPY_INSTRUCTIONS:
-            yield group
-            group, count = [], 0
-        group.append(circuit)
-        count += len(circuit.data)
-    if group:
-        yield group
-
-
 def unit_bytes(unit: WorkUnit) -> bytes:
     """A work unit as bytes."""
     return b"".join(_unit_parts(unit))
 
 
 def _unit_parts(unit: WorkUnit) -> list[Blob]:
-    from qiskit import qpy
-
     writer = _Writer()
-    circuits = [item.circuit for item in unit.items]
-    boxed = any(map(_boxed, circuits))
-    blobs = []
-    for group in _groups(circuits):
-        stream = io.BytesIO()
-        qpy.dump(group, stream, metadata_serializer=_NoMetadata, **_factories(boxed))
-        blobs.append(writer.add(stream.getbuffer()))
     header: dict[str, Any] = {
         "kind": "unit",
-        "boxed": boxed,
-        "circuits": blobs,
         "items": [
             {
+                **_circuit(writer, item),
                 "values": writer.array(np.asarray(item.parameter_values, dtype="<f8")),
                 "shots": item.shots,
                 "chunk_sets": item.chunk_sets,
@@ -173,25 +122,26 @@ def _unit_parts(unit: WorkUnit) -> list[Blob]:
     return writer.parts(header)
 
 
+def _circuit(writer: _Writer, item: WorkItem) -> dict[str, Any]:
+    circuit = packed(item)
+    return {"circuit": writer.add(circuit.content), "boxed": circuit.boxed}
+
+
 def unit_from_bytes(data: bytes) -> WorkUnit:
-    """The work unit that `unit_bytes` wrote.
+    """The work unit that `unit_bytes` wrote; its circuits stay packed until they are looked at.
 
     Raises:
         FormatError: the bytes are something else.
     """
-    from qiskit import qpy
-
     reader = _Reader(data, "unit")
     header = reader.header
-    if "circuits" not in header:
-        raise FormatError("the file was written by another release")
-    circuits: list[QuantumCircuit] = []
-    for index in header["circuits"]:
-        circuits += qpy.load(io.BytesIO(reader.blob(index)), **_factories(header["boxed"]))
-    items = [
-        WorkItem(circuit, reader.array(entry["values"]), entry["shots"], entry["chunk_sets"])
-        for circuit, entry in zip(circuits, header["items"], strict=True)
-    ]
+    items = Items()
+    for entry in header["items"]:
+        if "circuit" not in entry:
+            raise FormatError("the file was written by another release")
+        circuit = PackedCircuit(reader.blob(entry["circuit"]), boxed=entry["boxed"])
+        values = reader.array(entry["values"])
+        items.append(PackedItem(circuit, values, entry["shots"], entry["chunk_sets"]))
     return WorkUnit(items=items, **{name: header[name] for name in _UNIT_FACTS})
 
 

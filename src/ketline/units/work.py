@@ -7,6 +7,7 @@ of the other than these types.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Literal
@@ -43,6 +44,9 @@ class WorkItem:
 class WorkUnit:
     """All that one job asks of a QPU.
 
+    The circuits of a large job are packed (`ketline.units.packing`): each item that is taken from ``items``
+    opens its own when it is asked for it. Go through the items, and keep no more of them than you need.
+
     ``rep_delay_seconds`` None means the device's default. ``seed`` None means fresh randomness.
     ``idle_noise`` asks an emulator to simulate the noise of idling qubits as scheduled (delays included).
     ``noise`` False asks an emulator for ideal results. ``mock`` asks for random data of the right shape.
@@ -51,7 +55,7 @@ class WorkUnit:
     emulator replace noise that it can't simulate exactly by the nearest that it can; `Outcome` says so.
     """
 
-    items: list[WorkItem]
+    items: Sequence[WorkItem]
     meas_level: MeasLevel = "classified"
     init_qubits: bool = True
     rep_delay_seconds: float | None = None

@@ -10,8 +10,9 @@ import numpy as np
 from ketline.programs.failures import unreadable
 from ketline.programs.mitigation.layers import LayerNoise, layer_of_circuit
 from ketline.programs.wire.arrays import real_array
-from ketline.programs.wire.circuits import guarded, read_circuit
+from ketline.programs.wire.circuits import read_circuit
 from ketline.programs.wire.fields import a_list
+from ketline.programs.wire.guard import guarded
 from ketline.programs.wire.unpack import Budget
 from ketline.programs.wire.values import kind_of, read_array
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
@@ -14,8 +15,10 @@ from ketline.programs.boxes import unboxed
 from ketline.programs.failures import rejected, unreadable
 from ketline.programs.items import Item
 from ketline.programs.wire.arrays import read_shape, read_tensor, real_array
-from ketline.programs.wire.circuits import guarded, load_qasm3, load_qpy
+from ketline.programs.wire.circuits import load_qasm3
 from ketline.programs.wire.fields import a_list, known_keys, one_of, whole
+from ketline.programs.wire.guard import guarded
+from ketline.programs.wire.qpy_files import QpyStream, load_qpy
 from ketline.programs.wire.samplexes import bind_arguments, read_samplex
 from ketline.programs.wire.unpack import Budget
 
@@ -67,10 +70,10 @@ VERSIONS = {
 
 @dataclass(slots=True)
 class PostedProgram:
-    """What an executor job asks for."""
+    """What an executor job asks for; each of its items is opened when it is its turn."""
 
     version: Version
-    items: list[Item]
+    items: Iterator[Item]
     meas_level: MeasLevel
     semantic_role: str | None
     init_qubits: bool
@@ -109,20 +112,29 @@ def read_program(params: Params, budget: Budget) -> PostedProgram:
     posted = a_list(program.get("items"), "quantum_program.items")
     if not posted:
         raise unreadable("quantum_program.items", "there are no items.", "Add an item to the program.")
-    circuits = _read_circuits(program, posted, version, budget)
-    items = [
-        _read_item(value, circuit, shots, version, budget, f"quantum_program.items[{number}]")
-        for number, (value, circuit) in enumerate(zip(posted, circuits, strict=True))
-    ]
-    if len({item.chunk_size is None for item in items}) > 1:
-        raise unreadable("quantum_program.items", "chunk_size is a number in some items and auto in others.")
     level = one_of(program.get("meas_level", "classified"), version.levels, "meas_level")
     role = program.get("semantic_role")
     if role is not None and not isinstance(role, str):
         raise unreadable("quantum_program.semantic_role", "neither text nor null.")
+    items = _read_items(program, posted, shots, version, budget)
     return PostedProgram(
         version, items, cast("MeasLevel", level), role, **_read_options(params.tree, version)
     )
+
+
+def _read_items(
+    program: dict[str, Any], posted: list[Any], shots: int, version: Version, budget: Budget
+) -> Iterator[Item]:
+    circuits = _read_circuits(program, posted, version, budget)
+    automatic = set()
+    for number, (value, circuit) in enumerate(zip(posted, circuits, strict=True)):
+        item = _read_item(value, circuit, shots, version, budget, f"quantum_program.items[{number}]")
+        automatic.add(item.chunk_size is None)
+        if len(automatic) > 1:
+            raise unreadable(
+                "quantum_program.items", "chunk_size is a number in some items and auto in others."
+            )
+        yield item
 
 
 def _read_options(tree: dict[str, Any], version: Version) -> dict[str, Any]:
@@ -145,18 +157,17 @@ def _read_options(tree: dict[str, Any], version: Version) -> dict[str, Any]:
 
 def _read_circuits(
     program: dict[str, Any], items: list[Any], version: Version, budget: Budget
-) -> list[QuantumCircuit]:
+) -> Iterator[QuantumCircuit]:
     if not version.shared_circuits:
-        circuits = []
         for number, item in enumerate(items):
             field = f"quantum_program.items[{number}].circuit"
             holder = known_keys(
                 item.get("circuit") if isinstance(item, dict) else None, {"circuit_b64", "qpy_version"}, field
             )
             raw = budget.plain(holder.get("circuit_b64"), field)
-            _check_version(raw, holder.get("qpy_version"), version, field)
-            circuits += load_qpy(raw, field, count=1)
-        return circuits
+            _check_version(raw[6] if len(raw) > 6 else None, holder.get("qpy_version"), version, field)
+            yield from load_qpy(raw, field, count=1)
+        return
     field = "quantum_program.circuits"
     holder = known_keys(program.get("circuits"), {"b64_data", "qpy_version", "num_programs", "data"}, field)
     if "data" in holder:
@@ -165,17 +176,17 @@ def _read_circuits(
             raise unreadable(field, f"OpenQASM text isn't part of schema {version.name}.", "Post QPY.")
         if len(texts) != len(items):
             raise unreadable(field, f"{len(texts)} circuits for {len(items)} items.")
-        return [load_qasm3(text, f"{field}.data[{number}]") for number, text in enumerate(texts)]
-    unpack = budget.inflate if version.compressed else budget.plain
-    packed = unpack(holder.get("b64_data"), field)
-    _check_version(packed, holder.get("qpy_version"), version, field)
+        for number, text in enumerate(texts):
+            yield load_qasm3(text, f"{field}.data[{number}]")
+        return
+    stream = QpyStream(budget.pieces(holder.get("b64_data"), field, compressed=version.compressed), field)
+    _check_version(stream.version, holder.get("qpy_version"), version, field)
     if holder.get("num_programs") != len(items):
         raise unreadable(field, f"{holder.get('num_programs')!r} circuits for {len(items)} items.")
-    return load_qpy(packed, field, count=len(items))
+    yield from stream.circuits(len(items))
 
 
-def _check_version(raw: bytes | bytearray, announced: object, version: Version, field: str) -> None:
-    written = raw[6] if len(raw) > 6 else None
+def _check_version(written: int | None, announced: object, version: Version, field: str) -> None:
     if announced != written:
         raise unreadable(field, f"qpy_version is {announced!r}, and the QPY says {written}.")
     if version.newest_qpy is not None and written is not None and written > version.newest_qpy:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -12,8 +13,9 @@ from numpy.typing import NDArray
 from ketline.programs.failures import rejected, unreadable
 from ketline.programs.mitigation.circuits import place
 from ketline.programs.wire.arrays import real_array
-from ketline.programs.wire.circuits import guarded, recurring_circuit
+from ketline.programs.wire.circuits import recurring_circuit
 from ketline.programs.wire.fields import a_list
+from ketline.programs.wire.guard import guarded
 from ketline.programs.wire.observables import Observables, read_observables
 from ketline.programs.wire.unpack import Budget
 from ketline.programs.wire.values import finite, read_array, read_bindings
@@ -59,13 +61,12 @@ class EstimatorPub:
         return np.broadcast_shapes(self.observables.shape, self.values.shape[:-1])
 
 
-def read_sampler_pubs(value: object, budget: Budget, memory: Memory) -> list[SamplerPub]:
-    """All PUBs of a sampler job.
+def read_sampler_pubs(value: object, budget: Budget, memory: Memory) -> Iterator[SamplerPub]:
+    """The PUBs of a sampler job, each opened when it is its turn.
 
     Raises:
         JobError: one of them can't be read; the message says which.
     """
-    pubs = []
     for number, pub in enumerate(_pubs(value)):
         field = f"pubs[{number}]"
         parts = _parts(pub, 3, field)
@@ -74,8 +75,7 @@ def read_sampler_pubs(value: object, budget: Budget, memory: Memory) -> list[Sam
         shots = parts[2]
         if shots is not None and (type(shots) is not int or shots < 1):
             raise unreadable(f"{field} shots", f"{shots!r} isn't a whole number of at least 1.")
-        pubs.append(SamplerPub(circuit, values, shots, key))
-    return pubs
+        yield SamplerPub(circuit, values, shots, key)
 
 
 def read_estimator_pubs(

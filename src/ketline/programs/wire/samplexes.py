@@ -8,7 +8,8 @@ import orjson
 
 from ketline.programs.failures import unreadable
 from ketline.programs.wire.arrays import read_tensor
-from ketline.programs.wire.circuits import check_qpy_header, guarded
+from ketline.programs.wire.guard import guarded
+from ketline.programs.wire.qpy_files import check_qpy_header
 from ketline.programs.wire.unpack import Budget
 
 if TYPE_CHECKING:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import binascii
 import zlib
+from collections.abc import Iterable, Iterator
 
 from ketline.errors import LIMIT_EXCEEDED
 from ketline.programs.failures import unreadable
@@ -30,25 +31,39 @@ class Budget:
         return raw
 
     def inflate(self, text: object, field: str) -> bytearray:
-        """Decode base64 and zlib, piece by piece and never beyond what is left.
+        """Decode base64 and zlib, as `pieces` does, as a whole.
 
         No more is held at any time than the text, what came of it, and a piece of both.
+        """
+        grown = bytearray()
+        for part in self.pieces(text, field):
+            grown += part
+        return grown
+
+    def pieces(self, text: object, field: str, *, compressed: bool = True) -> Iterator[bytes]:
+        """Decode base64, and zlib inside of it, piece by piece and never beyond what is left.
 
         Raises:
             JobError: not base64, not zlib, cut short, followed by more, or grown beyond the limit.
         """
-        whole = _text(text, field)
+        packed = self._packed(_text(text, field), field)
+        return self._inflated(packed, field) if compressed else packed
+
+    def _packed(self, whole: str, field: str) -> Iterator[bytes]:
+        for start in range(0, len(whole), _STEP):
+            part = _decoded(whole[start : start + _STEP], field, last=start + _STEP >= len(whole))
+            self.take(len(part), field)
+            yield part
+
+    def _inflated(self, pieces: Iterable[bytes], field: str) -> Iterator[bytes]:
         machine = zlib.decompressobj()
-        grown = bytearray()
         try:
-            for start in range(0, len(whole), _STEP):
-                packed = _decoded(whole[start : start + _STEP], field, last=start + _STEP >= len(whole))
-                self.take(len(packed), field)
+            for packed in pieces:
                 while packed and not machine.eof:
                     part = machine.decompress(packed, _STEP)
                     packed = machine.unconsumed_tail
                     self.take(len(part), field)
-                    grown += part
+                    yield part
                 if machine.unused_data or (machine.eof and packed):
                     raise unreadable(field, "bytes follow the compressed data.")
             while not machine.eof:
@@ -56,10 +71,9 @@ class Budget:
                 if not part:
                     raise unreadable(field, "the compressed data is cut short.")
                 self.take(len(part), field)
-                grown += part
+                yield part
         except zlib.error as error:
             raise unreadable(field, f"not zlib: {error}.") from None
-        return grown
 
     def take(self, count: int, field: str) -> None:
         """Count bytes against what is left.
