@@ -11,6 +11,7 @@ import pytest
 from lab import context, decoded, emulated, simulator_device
 from qiskit import ClassicalRegister, QuantumCircuit
 from qiskit.circuit import Parameter
+from qiskit.circuit.classical import types
 from qiskit_ibm_runtime import RuntimeEncoder
 
 from ketline.programs import state as states
@@ -118,3 +119,54 @@ def test_a_circuit_may_end_in_a_branch() -> None:
         branched.measure(0, 0)
     result = run("sampler", {"pubs": [[ended, None, 20], [branched, None, 20]]}, simulator=True)
     assert [pub.data.c.get_counts() for pub in result] == [{"1": 20}, {"1": 20}]
+
+
+def rare(kind: str) -> QuantumCircuit:
+    """A circuit that can't be run."""
+    circuit = QuantumCircuit(2, 2)
+    if kind in ("nan", "inf"):
+        circuit.rz(float(kind), 0)
+    elif kind == "parametric delay":
+        circuit.delay(Parameter("t"), 0, "dt")
+    elif kind == "unreadable delay":
+        circuit.delay(1e-300, 0, "s")
+    elif kind == "input":
+        with circuit.if_test(circuit.add_input("given", types.Bool())):
+            circuit.x(0)
+    elif kind == "turns":
+        with circuit.for_loop(range(10**12)):
+            circuit.barrier(0)
+    elif kind == "endless":
+        with circuit.for_loop(range(-(2**62), 2**62)):
+            circuit.x(0)
+    elif kind == "rzz of a loop":
+        turn = Parameter("i")
+        with circuit.for_loop([1, 2], turn):
+            circuit.rzz(turn * 1.0, 0, 1)
+    else:
+        with circuit.if_test((circuit.clbits[0], 0)):
+            circuit.rzz(Parameter("a"), 0, 1)
+    circuit.measure(0, 0)
+    return circuit
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("nan", "rz has the angle nan"),
+        ("inf", "rz has the angle inf"),
+        ("parametric delay", "the length of a delay is the parameter t"),
+        ("unreadable delay", "of a delay can't be read"),
+        ("input", "the input variable given, for which a job has no value"),
+        ("turns", "turns of loops in circuit 0: 1,000,000,000,000 exceeds the limit"),
+        ("endless", "exceeds the limit"),
+        ("rzz of a loop", r"rzz\(2\) on qubits \(0, 1\) is not supported"),
+        ("rzz in a branch", r"rzz\(-0.5\) on qubits \(0, 1\) is not supported"),
+    ],
+)
+def test_what_cannot_be_run_is_named(kind: str, words: str) -> None:
+    circuit = rare(kind)
+    values = [[-0.5]] if circuit.num_parameters else None
+    name = "fractional" if "rzz" in kind else "manila"
+    with pytest.raises(JobError, match=words):
+        run("sampler", {"pubs": [[circuit, values, 4]]}, name)

@@ -76,7 +76,7 @@ def survey(circuit: QuantumCircuit, field: str) -> Survey:
             length; or the circuit waits for input variables (1602).
     """
     if circuit.num_input_vars:
-        name = next(circuit.iter_input_vars()).name
+        name = next(iter(circuit.iter_input_vars())).name
         raise rejected(
             field, f"has the input variable {name}, for which a job has no value.", "Use a parameter."
         )
