@@ -98,11 +98,11 @@ def _flatten(
             continue
         changed: list[Any] | None = None
         for i, value in enumerate(instruction.params):
-            if not isinstance(value, ParameterExpression) or not value.parameters:
-                continue
             if isinstance(value, Parameter):
-                if value in index:
-                    found.setdefault(value, values[:, index[value]])
+                if value not in found and value in index:
+                    found[value] = values[:, index[value]]
+                continue
+            if not isinstance(value, ParameterExpression) or not value.parameters:
                 continue
             key = str(value)
             seen = made.get(key)

@@ -82,10 +82,14 @@ def components(whole: Reduced) -> list[Component]:
     found: dict[int, Component] = {}
     for place, qubit in enumerate(whole.circuit.qubits):
         found.setdefault(id(root(qubit)), Component()).qubits.append(place)
+    home = {qubit: found[id(root(qubit))] for qubit in whole.circuit.qubits}
     measured: set[Any] = set()
     for instruction in whole.circuit.data:
-        resources = instruction.qubits or [*classical_resources(instruction)]
-        component = found.get(id(root(resources[0]))) if resources else None
+        if instruction.qubits:
+            component: Component | None = home[instruction.qubits[0]]
+        else:
+            resources = [*classical_resources(instruction)]
+            component = found.get(id(root(resources[0]))) if resources else None
         if component is None:
             # Control flow without qubits, on bits that nothing is read into.
             continue
@@ -127,9 +131,11 @@ def arranged(places: list[int], instructions: Iterable[CircuitInstruction], whol
 
 def plain(instructions: Iterable[CircuitInstruction], turning: frozenset[str]) -> bool:
     """Whether every parameter of instructions is a plain one of these rotations."""
-    return all(
-        isinstance(value, Parameter) and instruction.name in turning
-        for instruction in instructions
-        for value in instruction.params
-        if isinstance(value, ParameterExpression) and value.parameters
-    )
+    for instruction in instructions:
+        for value in instruction.params:
+            if isinstance(value, Parameter):
+                if instruction.name not in turning:
+                    return False
+            elif isinstance(value, ParameterExpression) and value.parameters:
+                return False
+    return True

@@ -20,6 +20,7 @@ from ketline.qpus.driver import Admission, Progress
 from ketline.qpus.iq import placed, points, sides
 from ketline.qpus.items import ReadyItem, TimedItem, Workbench, readers
 from ketline.qpus.methods import PIECE_SECONDS, check_time
+from ketline.qpus.recall import Found
 from ketline.qpus.run import Clock, Simulation, calls, now
 from ketline.qpus.timing import text
 from ketline.units.work import ItemOutcome, Outcome
@@ -235,20 +236,32 @@ def admit(unit: WorkUnit, device: Device, settings: QpuSettings) -> Admission:
     methods: list[str] = []
     circuits: list[tuple[int, float, float]] = []
     pause = unit.pause_seconds(device)
-    rng = np.random.default_rng(0)
-    for _, items in bench.batches(unit, settings.memory_bytes, rng, _ADMITTED_INSTRUCTIONS):
-        for one in items:
-            simulation += float(one.simulation_seconds)
-            memory = max(memory, one.memory_bytes)
-            methods.append(one.methods)
-            circuits.append((one.sets * one.item.shots, pause, one.shot_seconds - pause))
-        del items, one  # before the next ones are made
+    for one, executions in _found(unit, bench, settings.memory_bytes):
+        simulation += one.simulation_seconds
+        memory = max(memory, one.memory_bytes)
+        methods.append(one.methods)
+        circuits.append((executions, pause, one.shot_seconds - pause))
     check_time(simulation)
     usage = sub_job(circuits)
     return Admission(
         qpu_seconds=max(simulation, settings.pace * usage.seconds), memory_bytes=round(memory),
         methods=tuple(methods), usage=usage,
     )  # fmt: skip
+
+
+def _found(unit: WorkUnit, bench: Workbench, memory_bytes: int) -> Iterator[tuple[Found, int]]:
+    """What each item takes, and its executions."""
+    known = bench.recall.unit(unit, memory_bytes)
+    if known is not None:
+        check(unit, bench.device)
+        for item, found in zip(unit.items, known, strict=True):
+            yield found, len(item.parameter_values) * item.shots
+        return
+    rng = np.random.default_rng(0)
+    for _, items in bench.batches(unit, memory_bytes, rng, _ADMITTED_INSTRUCTIONS):
+        for ready in items:
+            yield bench.recall.keep(unit, ready, memory_bytes), ready.sets * ready.item.shots
+        del items, ready  # before the next ones are made
 
 
 def _hold(clock: Clock) -> Iterator[None]:

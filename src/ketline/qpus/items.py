@@ -18,6 +18,7 @@ from ketline.qpus.idle import detunings, padded, turns
 from ketline.qpus.methods import bundle_method, suited
 from ketline.qpus.noise import DeviceNoise, given_model
 from ketline.qpus.parts import Limits, Part, chosen
+from ketline.qpus.recall import Recall
 from ketline.qpus.reduce import Reduced, reduce, registers
 from ketline.qpus.schedule import Durations, Schedule, schedule
 from ketline.qpus.sources import GivenNoise, NoiseSource, RecordedNoise
@@ -128,12 +129,13 @@ def _few(apart: list[Component]) -> list[Component]:
 
 
 class Workbench:
-    """What a device's units are made ready with: durations and noise, kept from job to job."""
+    """What a device's units are made ready with: durations, noise, what is known, kept from job to job."""
 
     def __init__(self, device: Device) -> None:
         self.device = device
         self.durations = Durations(device.target, device.dt_seconds)
         self.noise = DeviceNoise(device) if device.properties is not None else None
+        self.recall = Recall()
 
     def batches(
         self,
