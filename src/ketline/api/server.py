@@ -23,6 +23,8 @@ from ketline.service import runtime as service
 
 _BACKLOG = 4_096
 _KEEP_ALIVE_SECONDS = 75
+_REQUEST_SECONDS = 900
+"""What sending one request may take: the largest payload at 60 kB/s."""
 _GRACEFUL_SECONDS = 5
 
 
@@ -66,7 +68,9 @@ async def _serve(settings: Settings, data_dir: Path, listener: socket.socket, re
             started=lambda: ready(url, local),
             stopping=app.state.holding.close,
         )
-        silence = asyncio.create_task(end_silence(server.server_state.connections, _KEEP_ALIVE_SECONDS))
+        silence = asyncio.create_task(
+            end_silence(server.server_state.connections, _KEEP_ALIVE_SECONDS, _REQUEST_SECONDS)
+        )
         try:
             await server.serve(sockets=[listener])
         finally:
