@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from lab import context, decoded, emulated, simulator_device
 from qiskit import ClassicalRegister, QuantumCircuit
-from qiskit.circuit import Parameter
+from qiskit.circuit import Clbit, Parameter
 from qiskit.circuit.classical import types
 from qiskit_ibm_runtime import RuntimeEncoder
 
@@ -170,3 +170,81 @@ def test_what_cannot_be_run_is_named(kind: str, words: str) -> None:
     name = "fractional" if "rzz" in kind else "manila"
     with pytest.raises(JobError, match=words):
         run("sampler", {"pubs": [[circuit, values, 4]]}, name)
+
+
+def test_a_global_phase_is_no_matter() -> None:
+    """Its parameters may be its own, or those of gates too."""
+    y = Parameter("y")
+    values = [[0.3, 2.0], [2.0, 0.3]]  # x, y
+    sampled = turned(X)
+    sampled.global_phase = y - X
+    observed = sampled.remove_final_measurements(inplace=False)
+    expected = -np.cos(np.array(values)[:, 0])
+    for options in ({}, TWIRLED):
+        result = run("sampler", {"pubs": [[sampled, values, 4000]], "options": options}, simulator=True)
+        ones = result[0].data.c.array[..., 0].mean(axis=1)
+        assert np.abs(1 - 2 * ones - expected).max() < 0.1
+    for level in (0, 1, 2):
+        params = {"pubs": [[observed, "Z", values, 0.02]], "resilience_level": level}
+        assert np.abs(run("estimator", params, simulator=True)[0].data.evs - expected).max() < 0.3
+    alone = flipped(global_phase=X)
+    assert run("sampler", {"pubs": [[alone, [[0.1]], 64]], "options": TWIRLED})[0].data.c.array.mean() > 0.8
+
+
+def test_bits_without_a_register_are_twirled_like_others() -> None:
+    circuit = QuantumCircuit(2)
+    circuit.add_bits([Clbit()])
+    circuit.add_register(ClassicalRegister(1, "_loose0"))
+    circuit.x([0, 1])
+    circuit.measure([0, 1], [0, 1])
+    result = run("sampler", {"pubs": [[circuit, None, 256]], "options": TWIRLED}, simulator=True)
+    assert list(result[0].data) == ["_loose0"]
+    assert result[0].data["_loose0"].get_counts() == {"1": 256}
+
+
+def test_nothing_can_be_decoupled_and_twirled() -> None:
+    options = {**TWIRLED, "dynamical_decoupling": {"enable": True}}
+    result = run("sampler", {"pubs": [[QuantumCircuit(2, 2), None, 64]], "options": options})
+    assert result[0].data.c.get_counts() == {"00": 64}
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"precision": 1e-300}, "shots for the precision 1e-300: inf exceeds the limit"),
+        ({"precision": 1e-160}, "shots for the precision 1e-160: inf exceeds"),
+        ({"precision": 1e-9}, "shots for the precision 1e-09: 9.99"),
+        ({"resilience": {"measure_noise_learning": {"num_randomizations": 10**9}}}, "measure_noise_learning"),
+        ({"resilience": {"zne_mitigation": True, "zne": {"noise_factors": [1, 3, 1e9]}}}, "after folding"),
+        ({"resilience": {"zne_mitigation": True, "zne": {"noise_factors": [1, 3, 1e300]}}}, "after folding"),
+        (
+            {
+                "resilience": {
+                    "pec_mitigation": True,
+                    "layer_noise_learning": {"num_randomizations": 10**9},
+                }
+            },
+            r"options.resilience.layer_noise_learning.num_randomizations",
+        ),
+    ],
+)
+def test_sizes_beyond_all_measure_are_refused_at_once(change: dict[str, Any], words: str) -> None:
+    circuit = QuantumCircuit(2)
+    circuit.cx(0, 1)
+    params = {"pubs": [[circuit, "ZZ", None, change.get("precision")]]}
+    with pytest.raises(JobError, match=words):
+        run("estimator", {**params, "options": {k: v for k, v in change.items() if k != "precision"}})
+
+
+def test_a_precision_beyond_one_takes_a_shot() -> None:
+    result = run("estimator", {"pubs": [[QuantumCircuit(1), "Z", None, 1e10]]})
+    assert np.isfinite(result[0].data.evs)
+    assert result[0].metadata["shots"] >= 1
+
+
+@pytest.mark.parametrize("depths", [[0, 10**9], [0, 10**6]])
+def test_layers_that_would_fill_the_limit_alone_are_not_learned(depths: list[int]) -> None:
+    circuit = QuantumCircuit(2)
+    circuit.cx(0, 1)
+    with pytest.raises(JobError, match="layer_pair_depths: low-level instructions on a qubit"):
+        run("noise-learner", {"circuits": [circuit], "options": {"layer_pair_depths": depths}})

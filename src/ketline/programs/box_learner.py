@@ -18,6 +18,7 @@ from ketline.programs.check import check_isa, check_rep_delay, survey
 from ketline.programs.failures import rejected, unreadable
 from ketline.programs.flip_checks import Checks, kept_shots, read_checks
 from ketline.programs.items import bits_of, registers
+from ketline.programs.learning import learning_options
 from ketline.programs.mitigation.learning import LearningOptions, ProtocolPlan, fitted, plan_protocol
 from ketline.programs.mitigation.trex import ReadoutPlan, prepare_readout
 from ketline.programs.mitigation.twirling import Sizes
@@ -37,10 +38,6 @@ if TYPE_CHECKING:
 
 _VERSIONS = {"v0.1": 16, "v0.2": 17, "v0.3": 17}
 """The newest QPY of each version of the schema."""
-
-_RESAMPLES = 20
-"""Fits from which the standard errors of rates are told."""
-
 
 _RESAMPLES = 20
 """Fits with drawn data, for the standard errors of rates."""
@@ -69,7 +66,7 @@ class BoxLearner:
         )
         options = validated(models.OptionsModel, tree.get("options") or {})
         checks = read_checks(options, context)
-        learning = _learning(options)
+        learning = _learning(options, context)
         circuit = _read(tree.get("instructions"), version, context)
         rng = np.random.default_rng()
         items: list[WorkItem] = []
@@ -102,11 +99,9 @@ class BoxLearner:
         return Result(orjson.dumps({"schema_version": kept["version"], "data": data}))
 
 
-def _learning(options: Any) -> LearningOptions:
-    from ketline.programs.noise_learner import learning_options
-
+def _learning(options: Any, context: ProgramContext) -> LearningOptions:
     return learning_options(
-        None, options.shots_per_randomization, options.num_randomizations, options.layer_pair_depths
+        None, options.shots_per_randomization, options.num_randomizations, options.layer_pair_depths, context
     )
 
 

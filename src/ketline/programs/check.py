@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from qiskit.circuit import CircuitInstruction, Parameter, QuantumCircuit
 
-    from ketline.programs.base import ProgramContext
+    from ketline.programs.base import Limits, ProgramContext
     from ketline.units.errors import JobError
 
 WEIGHTS = {"rz": 1, "delay": 1, "sx": 2, "x": 2, "cx": 5, "cz": 5, "ecr": 5, "measure": 10, "reset": 17}
@@ -239,6 +239,41 @@ def _rzz(
 
 def _in_range(angle: float) -> bool:
     return -1e-9 <= angle <= math.pi / 2 + 1e-9
+
+
+def most_sets(limits: Limits) -> int:
+    """More parameter sets than this exceed the limit on instructions with whatever circuit is measured."""
+    return limits.max_instructions_per_qubit // (INIT_WEIGHT + WEIGHTS["measure"])
+
+
+def check_folding(
+    found: Survey, factors: Sequence[float], sets: int, context: ProgramContext, field: str
+) -> None:
+    """Refuse noise factors that fold a circuit beyond a limit, before it is folded.
+
+    Two-qubit gates count as often as the sum of the factors says; ``sets`` is how often each folded circuit
+    is run at least.
+    """
+    gates: dict[int, int] = defaultdict(int)
+    for (name, qubits), count in found.operations.items():
+        if len(qubits) == 2 and name not in _FREE and name not in _CONTROL:
+            for qubit in qubits:
+                gates[qubit] += count
+    for what, value, limit in (
+        ("two-qubit gates", found.two_qubit_gates() * max(factors), context.limits.max_two_qubit_gates),
+        (
+            "low-level instructions on a qubit",
+            WEIGHTS["cz"] * max(gates.values(), default=0) * sum(factors) * sets,
+            context.limits.max_instructions_per_qubit,
+        ),
+    ):
+        if value > limit:
+            raise beyond_limit(
+                f"{field}: {what} after folding by options.resilience.zne.noise_factors",
+                value,
+                limit,
+                "Use smaller noise factors.",
+            )
 
 
 def check_executions(executions: int, context: ProgramContext) -> None:

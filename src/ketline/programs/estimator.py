@@ -12,15 +12,16 @@ from numpy.typing import NDArray
 
 from ketline.programs import state as states
 from ketline.programs.base import Prepared, Result, open_params
-from ketline.programs.check import check_rep_delay, surveyed
+from ketline.programs.check import check_folding, check_rep_delay, most_sets, surveyed
 from ketline.programs.decoupling import Decouple
 from ketline.programs.executor import experimental_execution
 from ketline.programs.failures import bad_option, unreadable
 from ketline.programs.items import metadata_text
 from ketline.programs.learned import recall, remember
+from ketline.programs.learning import learning_options
 from ketline.programs.mitigation.estimation import JobPlan, evaluate_job, needed_layers, plan_job
 from ketline.programs.mitigation.layers import Layer, LayerNoise
-from ketline.programs.mitigation.learning import LearningOptions, LearningPlan, learned, plan_learning
+from ketline.programs.mitigation.learning import LearningPlan, learned, plan_learning
 from ketline.programs.mitigation.recipe import Pub, Recipe
 from ketline.programs.options import lifted, validated
 from ketline.programs.resilience import Resolved, resolve
@@ -57,7 +58,7 @@ class Estimator:
         if not layers:
             return job.estimation()
         limit = job.resolved.options.resilience.layer_noise_learning.max_layers_to_learn
-        options = LearningOptions(limit, *job.learning_options)
+        options = learning_options(limit, *job.learning_options, context, "resilience.layer_noise_learning.")
         items, plan = plan_learning(layers, context.device.target, options, job.rng())
         if not items:
             job.noises += tuple(LayerNoise(layer, None) for layer in layers)
@@ -149,11 +150,11 @@ class _Job:
         return cls(context, resolved, execution, posted, asked, client, noises or (), noises is not None)
 
     @property
-    def learning_options(self) -> list[Any]:
+    def learning_options(self) -> tuple[int, int, tuple[int, ...]]:
         """How layers are learned: shots of each randomisation, randomisations, depths."""
         learning = self.resolved.options.resilience.layer_noise_learning
         depths = tuple(learning.layer_pair_depths)
-        return [learning.shots_per_randomization, learning.num_randomizations, depths]
+        return learning.shots_per_randomization, learning.num_randomizations, depths
 
     def rng(self) -> np.random.Generator:
         """Randomness, the same in every round of a seeded job."""
@@ -170,6 +171,10 @@ class _Job:
             if options.enable:
                 decouple = Decouple(options, self.context, f"pubs[{number}]")
             recipe = self.resolved.recipe(asked, self.noises, decouple, self.context.limits.max_executions)
+            if recipe.zne is not None and recipe.zne.amplifier != "pea":
+                found = surveyed(pub.circuit, pub.key, self.context, f"pubs[{number}]")
+                sets = math.prod(pub.shape) * recipe.sizes.randomizations
+                check_folding(found, recipe.zne.noise_factors, sets, self.context, f"pubs[{number}]")
             observables = ObservablesArray(pub.observables.nested())
             pubs.append((Pub(pub.circuit, observables, pub.values, pub.key), recipe))
         return pubs
@@ -183,7 +188,9 @@ class _Job:
     def estimation(self) -> Prepared:
         """The round that estimates."""
         pubs = self.pubs()
-        readout = self.resolved.readout_sizes([recipe.sizes for _, recipe in pubs])
+        readout = self.resolved.readout_sizes(
+            [recipe.sizes for _, recipe in pubs], most_sets(self.context.limits)
+        )
         items, plan = plan_job(pubs, readout, self.rng(), self.context.memory)
         metadata = self.resolved.metadata()
         if self.noises:

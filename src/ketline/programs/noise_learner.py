@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,8 +12,9 @@ from ketline.programs.base import Prepared, Result
 from ketline.programs.box_learner import BoxLearner
 from ketline.programs.check import check_isa, survey
 from ketline.programs.failures import bad_option, unreadable
+from ketline.programs.learning import learning_options
 from ketline.programs.mitigation.layers import unique_layers
-from ketline.programs.mitigation.learning import LearningOptions, LearningPlan, learned, plan_learning
+from ketline.programs.mitigation.learning import LearningPlan, learned, plan_learning
 from ketline.programs.mitigation.twirling import twirl
 from ketline.programs.options import validated
 from ketline.programs.rounds import Execution, unit_of
@@ -78,7 +79,11 @@ class NoiseLearner:
         if not options.support_qiskit:
             raise bad_option("support_qiskit", "layers are told as Qiskit's circuits only.")
         learning = learning_options(
-            limit, options.shots_per_randomization, options.num_randomizations, options.layer_pair_depths
+            limit,
+            options.shots_per_randomization,
+            options.num_randomizations,
+            options.layer_pair_depths,
+            context,
         )
         settings, seed = simulator_settings(options.simulator)
         sites = []
@@ -108,23 +113,3 @@ class NoiseLearner:
         execution = Execution(seed=seed, simulator=settings)
         state = states.pack({"plan": plan.to_tree(), "options": told})
         return Prepared(unit_of(items, execution, context), state)
-
-
-def learning_options(limit: int | None, shots: int, randomizations: int, depths: Any) -> LearningOptions:
-    """Options of a learning experiment, checked.
-
-    Raises:
-        JobError: a number is too small, or there are too few depths to see a decay.
-    """
-    for name, value, least in (
-        ("max_layers_to_learn", limit, 0),
-        ("shots_per_randomization", shots, 1),
-        ("num_randomizations", randomizations, 1),
-    ):
-        if value is not None and value < least:
-            raise bad_option(name, f"{value} is less than {least}.")
-    if len(set(depths)) < 2 or min(depths) < 0:
-        raise bad_option(
-            "layer_pair_depths", f"{list(depths)} aren't two or more different depths of at least 0."
-        )
-    return LearningOptions(limit, shots, randomizations, tuple(sorted(set(depths))))

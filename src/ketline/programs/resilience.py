@@ -7,13 +7,16 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ketline.programs.failures import bad_option
+from ketline.programs.failures import bad_option, beyond_limit
 from ketline.programs.mitigation.layers import LayerNoise
 from ketline.programs.mitigation.recipe import Pec, Recipe, Zne
 from ketline.programs.mitigation.twirling import Sizes, sizes
 
 if TYPE_CHECKING:
     from qiskit.circuit import QuantumCircuit
+
+_MOST_SHOTS = 10**15
+"""Far more than any result could hold; a precision that asks for more may not be a number of shots at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +59,11 @@ class Resolved:
         """Shots of each circuit: an explicit precision wins, then default_shots, then default_precision."""
         if explicit is None and self.options.default_shots is not None:
             return int(self.options.default_shots)
-        return math.ceil(1.0 / (explicit or self.options.default_precision) ** 2 - 1e-9)
+        precision = explicit or self.options.default_precision
+        wanted = 1.0 / precision / precision
+        if not wanted <= _MOST_SHOTS:
+            raise beyond_limit(f"shots for the precision {precision:g}", wanted, _MOST_SHOTS, "Ask for less.")
+        return max(1, math.ceil(wanted - 1e-9))
 
     def target(self, explicit: float | None) -> float:
         """The precision that is aimed at."""
@@ -77,14 +84,25 @@ class Resolved:
             each = 64
         return sizes(shots, randomizations, each)
 
-    def readout_sizes(self, of_pubs: list[Sizes]) -> Sizes | None:
-        """The calibration of readout; ``auto`` shots are those of the PUB with most."""
+    def readout_sizes(self, of_pubs: list[Sizes], max_sets: int) -> Sizes | None:
+        """The calibration of readout; ``auto`` shots are those of the PUB with most.
+
+        Raises:
+            JobError: there are more than ``max_sets`` randomisations.
+        """
         if not self.measure_mitigation:
             return None
         learning = self.options.resilience.measure_noise_learning
         each = learning.shots_per_randomization
         if each == "auto":
             each = max(size.shots for size in of_pubs)
+        if learning.num_randomizations > max_sets:
+            raise beyond_limit(
+                "options.resilience.measure_noise_learning.num_randomizations",
+                learning.num_randomizations,
+                max_sets,
+                "Use fewer randomizations.",
+            )
         return Sizes(learning.num_randomizations, each)
 
     def metadata(self) -> dict[str, Any]:

@@ -59,6 +59,8 @@ def decouple(circuit: QuantumCircuit, target: Target, options: Decoupling) -> Qu
     if target.dt is None or target.durations() is None:
         raise bad_option("dynamical_decoupling", "this backend doesn't tell how long its gates take.")
     qubits = used_qubits(circuit)
+    if not qubits:
+        return circuit
     small = compact(circuit, qubits)
     try:
         # On the whole device the passes would look at every qubit, and pad those that do nothing.

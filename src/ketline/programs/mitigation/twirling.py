@@ -22,7 +22,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from qiskit.circuit import QuantumCircuit
+from qiskit.circuit import ClassicalRegister, QuantumCircuit
 from qiskit.quantum_info import PauliLindbladMap
 from qiskit.transpiler import TranspilerError
 from samplomatic import ChangeBasis, InjectNoise, build
@@ -211,8 +211,14 @@ def twirl(
         inject_noise_targets="gates" if noise_sites else "none",
         inject_noise_strategy="uniform_modification" if noise_sites else "no_modification",
     )
+    small = compact(circuit, qubits)
+    if loose := [bit for bit in small.clbits if not small.find_bit(bit).registers]:
+        # samplomatic knows bits by their registers only.
+        taken = {register.name for register in small.cregs}
+        name = next(name for name in (f"_loose{k}" for k in range(len(taken) + 1)) if name not in taken)
+        small.add_register(ClassicalRegister(name=name, bits=loose))
     try:
-        boxed = boxes.run(compact(circuit, qubits))
+        boxed = boxes.run(small)
         template, samplex = build(boxed)
     except (TranspilerError, BuildError, SamplexError) as error:
         raise rejected(

@@ -75,7 +75,7 @@ def read_sampler_pubs(value: object, budget: Budget, memory: Memory) -> Iterator
         shots = parts[2]
         if shots is not None and (type(shots) is not int or shots < 1):
             raise unreadable(f"{field} shots", f"{shots!r} isn't a whole number of at least 1.")
-        yield SamplerPub(circuit, values, shots, key)
+        yield SamplerPub(*_without_phase(circuit, values), shots, key)
 
 
 def read_estimator_pubs(
@@ -101,6 +101,7 @@ def read_estimator_pubs(
         precision = parts[3]
         if precision is not None and not (finite(precision) and precision > 0):
             raise unreadable(f"{field} precision", f"{precision!r} isn't a number greater than 0.")
+        circuit, values = _without_phase(circuit, values)
         made = EstimatorPub(circuit, observables, values, precision, key)
         try:
             shape = made.shape
@@ -172,6 +173,22 @@ def read_values(value: object, circuit: QuantumCircuit, budget: Budget, field: s
     if 0 in values.shape:
         raise rejected(field, f"the shape {values.shape[:-1]} is empty.", "Give at least one set.")
     return values
+
+
+def _without_phase(
+    circuit: QuantumCircuit, values: NDArray[np.float64]
+) -> tuple[QuantumCircuit, NDArray[np.float64]]:
+    """The same without a global phase that is a parameter, and without parameters that are nowhere else.
+
+    Nothing that is measured depends on it.
+    """
+    if isinstance(circuit.global_phase, (int, float)):
+        return circuit, values
+    bare = circuit.copy()
+    bare.global_phase = 0.0
+    left = set(bare.parameters)
+    columns = [column for column, parameter in enumerate(circuit.parameters) if parameter in left]
+    return bare, values[..., columns]
 
 
 def _expanded(names: tuple[str, ...], circuit: QuantumCircuit) -> str | tuple[str, ...]:
