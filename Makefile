@@ -27,8 +27,12 @@ check: $(STAMP)  ## style, types and doors
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# Tests that compute and nothing else run side by side; where a server answers in time, one after another.
+COMPUTING := tests/core tests/programs tests/qpus tests/units
+
 test: check  ## checks and all tests
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 $(COMPUTING)
+	$(BIN)/pytest $(addprefix --ignore=,$(COMPUTING))
 
 bench: $(STAMP)  ## ratios to what a user would pick instead
 	$(BIN)/python -m benchmarks --keep
