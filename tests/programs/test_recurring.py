@@ -6,6 +6,7 @@ import copy
 import json
 import tracemalloc
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import lab
@@ -199,6 +200,7 @@ def test_a_memory_is_bounded_and_forgets_the_least_recently_used_first() -> None
 
     for key in "abcde":
         get(key)
+    memory.begin()
     get("a")
     get("f")
     assert memory.used_bytes <= 100
@@ -210,6 +212,17 @@ def test_a_memory_is_bounded_and_forgets_the_least_recently_used_first() -> None
     get("huge", 90)
     assert made[-2:] == ["huge", "huge"]
     assert memory.get(None, lambda: "never kept", lambda _: 1) == "never kept"
+
+
+def test_a_job_too_large_for_the_memory_finds_its_first_circuits_again() -> None:
+    memory = Memory(max_bytes=100)
+    made: list[int] = []
+    for _ in range(3):
+        memory.begin()
+        for key in range(8):
+            memory.get(key, partial(made.append, key), lambda _: 20)
+    assert made == [*range(8), 5, 6, 7, 5, 6, 7]
+    assert memory.used_bytes == 100
 
 
 def test_failures_aren_t_kept() -> None:

@@ -17,17 +17,25 @@ from __future__ import annotations
 import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from dataclasses import dataclass
+from typing import Any, TypeVar, cast
 
-if TYPE_CHECKING:
-    from qiskit.circuit import QuantumCircuit
+from ketline.units.packing import circuit_bytes
+
+__all__ = ["Memory", "Recurring", "circuit_bytes", "key_of", "samplex_bytes"]
 
 KeptT = TypeVar("KeptT")
 
 _LONGEST_TEXT = 4_000_000
-_INSTRUCTION_BYTES = 600
-_CIRCUIT_BYTES = 20_000
 _NODE_BYTES = 4_000
+
+
+@dataclass(slots=True)
+class _Kept:
+    value: Any
+    size: int
+    job: int
+    """The last job that used it."""
 
 
 def key_of(text: str) -> bytes | None:
@@ -37,27 +45,31 @@ def key_of(text: str) -> bytes | None:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
 
 
-def circuit_bytes(circuit: QuantumCircuit) -> int:
-    """Roughly how much memory a circuit takes, its qubits and the tables over them included."""
-    return _CIRCUIT_BYTES + 200 * circuit.num_qubits + _INSTRUCTION_BYTES * len(circuit.data)
-
-
 def samplex_bytes(samplex: Any) -> int:
     """Roughly how much memory a samplex takes."""
     return _NODE_BYTES * len(samplex.graph)
 
 
 class Memory:
-    """What one tenant's jobs share: at most ``max_bytes``, the least recently used goes first."""
+    """What one tenant's jobs share: at most ``max_bytes``, the least recently used goes first.
+
+    A job drives out what earlier jobs left, and nothing of its own: of a job of many circuits the first ones
+    are kept, which its like will ask for first, instead of each driving out the one before it.
+    """
 
     def __init__(self, max_bytes: int = 48_000_000) -> None:
         self.max_bytes = max_bytes
         self.used_bytes = 0
         self.hits = 0
-        self._kept: OrderedDict[Hashable, tuple[Any, int]] = OrderedDict()
+        self._job = 0
+        self._kept: OrderedDict[Hashable, _Kept] = OrderedDict()
+
+    def begin(self) -> None:
+        """Another job begins."""
+        self._job += 1
 
     def get(self, key: Hashable | None, make: Callable[[], KeptT], size_of: Callable[[KeptT], int]) -> KeptT:
-        """What is kept under a key, or else what ``make`` gives, which is kept from now on.
+        """What is kept under a key, or else what ``make`` gives, which is kept from now on if there is room.
 
         Args:
             key: Everything that determines the value; None for what must not be kept.
@@ -69,17 +81,25 @@ class Memory:
         found = self._kept.get(key)
         if found is not None:
             self.hits += 1
+            found.job = self._job
             self._kept.move_to_end(key)
-            return cast("KeptT", found[0])
+            return cast("KeptT", found.value)
         made = make()
         size = size_of(made)
-        if size <= self.max_bytes // 4:
-            self._kept[key] = (made, size)
+        if size <= self.max_bytes // 4 and self._make_room(size):
+            self._kept[key] = _Kept(made, size, self._job)
             self.used_bytes += size
-            while self.used_bytes > self.max_bytes:
-                _, (_, gone) = self._kept.popitem(last=False)
-                self.used_bytes -= gone
         return made
+
+    def _make_room(self, size: int) -> bool:
+        """Forget what other jobs used least recently; whether there is room for so many bytes then."""
+        while self.used_bytes + size > self.max_bytes:
+            oldest = next(iter(self._kept.values()))
+            if oldest.job == self._job:
+                return False
+            self._kept.popitem(last=False)
+            self.used_bytes -= oldest.size
+        return True
 
 
 class Recurring:
@@ -91,7 +111,7 @@ class Recurring:
         self._memories: OrderedDict[str, Memory] = OrderedDict()
 
     def of(self, tenant: str | None) -> Memory:
-        """A tenant's memory; None for a memory that is forgotten with its job."""
+        """A tenant's memory for a job that begins; None for a memory that is forgotten with its job."""
         if tenant is None:
             return Memory(self._max_bytes)
         if tenant not in self._memories:
@@ -99,4 +119,5 @@ class Recurring:
         self._memories.move_to_end(tenant)
         while len(self._memories) > self._max_tenants:
             self._memories.popitem(last=False)
+        self._memories[tenant].begin()
         return self._memories[tenant]

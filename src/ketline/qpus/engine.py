@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from ketline.units.work import WorkUnit
 
 _FIXED_SECONDS = 0.003
-_ADMITTED_INSTRUCTIONS = 2_000
+_ADMITTED_INSTRUCTIONS = 500
 """Made ready at a time for admission, where nothing is gained by running circuits together."""
 _benches: dict[int, Workbench] = {}
 

@@ -24,6 +24,7 @@ from ketline.qpus.schedule import Durations, Schedule, schedule
 from ketline.qpus.sources import GivenNoise, NoiseSource, RecordedNoise
 from ketline.qpus.stretches import resolve
 from ketline.qpus.transfer import TURNING, Bundle
+from ketline.units.packing import circuit_bytes, done_with
 
 if TYPE_CHECKING:
     from qiskit.circuit import Parameter, QuantumCircuit
@@ -164,6 +165,7 @@ class Workbench:
             size += max(_LEAST_INSTRUCTIONS, len(item.circuit.data))
             if size >= most:
                 yield first, self.ready(replace(unit, items=batch), memory_bytes, rng, first)
+                done_with(sum(circuit_bytes(one.circuit) for one in batch))
                 first, size, batch = first + len(batch), 0, []
         if batch:
             yield first, self.ready(replace(unit, items=batch), memory_bytes, rng, first)

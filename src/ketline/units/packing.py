@@ -6,6 +6,7 @@ is compressed QPY, a few bytes an instruction, from which it is read again when 
 
 from __future__ import annotations
 
+import gc
 import io
 import json
 import zlib
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 OPEN_BYTES = 4_000_000
 """Circuits of about so many bytes stay open in one `Items`, so that a small job's are never packed."""
 
+WASTE_BYTES = 32_000_000
+"""Circuits of about so many bytes may wait to be found as garbage."""
+
 _INSTRUCTION_BYTES = 600
 _CIRCUIT_BYTES = 20_000
 _QUBIT_BYTES = 200
@@ -30,6 +34,31 @@ _QUBIT_BYTES = 200
 def circuit_bytes(circuit: QuantumCircuit) -> int:
     """Roughly how much memory a circuit takes, with what Qiskit keeps of it once it was looked at."""
     return _CIRCUIT_BYTES + _QUBIT_BYTES * circuit.num_qubits + _INSTRUCTION_BYTES * len(circuit.data)
+
+
+class _Waste:
+    """Counts what is done with since Python last looked for garbage."""
+
+    def __init__(self) -> None:
+        self.left_bytes = WASTE_BYTES
+
+    def add(self, size_bytes: int) -> None:
+        self.left_bytes -= size_bytes
+        if self.left_bytes < 0:
+            gc.collect()
+            self.left_bytes = WASTE_BYTES
+
+
+_waste = _Waste()
+
+
+def done_with(size_bytes: int) -> None:
+    """Tell that circuits of about so many bytes aren't needed any more.
+
+    Circuits refer to themselves, so they stay until Python looks for garbage, which it does after so many
+    objects, however large they are: a few long circuits could fill the memory meanwhile.
+    """
+    _waste.add(size_bytes)
 
 
 class _NoMetadata(json.JSONEncoder):
@@ -119,8 +148,10 @@ class Items(Sequence[WorkItem]):
     def append(self, item: WorkItem) -> None:
         """Add an item."""
         if not isinstance(item, PackedItem):
-            self._room -= circuit_bytes(item.circuit)
+            size = circuit_bytes(item.circuit)
+            self._room -= size
             if self._room < 0:
+                done_with(size)
                 item = PackedItem(packed(item), item.parameter_values, item.shots, item.chunk_sets)
         self._items.append(item)
 
