@@ -99,8 +99,9 @@ def _flatten(
         changed: list[Any] | None = None
         for i, value in enumerate(instruction.params):
             if isinstance(value, Parameter):
-                if value not in found and value in index:
-                    found[value] = values[:, index[value]]
+                column = index.get(value)
+                if column is not None:
+                    found[value] = values[:, column]
                 continue
             if not isinstance(value, ParameterExpression) or not value.parameters:
                 continue

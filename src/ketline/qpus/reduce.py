@@ -140,7 +140,7 @@ class _Reducer:
                     if instruction.qubits[0] in measured:
                         self.terminal = False
                     measured.add(instruction.qubits[0])
-                elif name == "reset" or not measured.isdisjoint(instruction.qubits):
+                elif name == "reset" or (measured and not measured.isdisjoint(instruction.qubits)):
                     self.terminal = False
             append(instruction.replace(qubits=[qubits[q] for q in instruction.qubits]))
 

@@ -7,7 +7,7 @@ branch takes; a ``for`` loop that many times, a ``while`` loop once, for nobody 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -178,7 +178,8 @@ def schedule(
     busy: dict[Any, int] = {}
     events: list[Event] = []
     for instruction in reversed(circuit.data):
-        places = tuple([qubits[q] for q in instruction.qubits])
+        own = instruction.qubits
+        places = tuple([qubits[q] for q in own])
         inner: list[tuple[str, Schedule]] = []
         name = instruction.name
         if name == "barrier":
@@ -194,13 +195,16 @@ def schedule(
                 length = max(length, part.duration * times)
         else:
             length = durations.gate(name, places)
-        touched: list[Any] = [*instruction.qubits, *classical_resources(instruction)] if (
-            instruction.clbits or inner or not instruction.qubits
-        ) else list(instruction.qubits)  # fmt: skip
-        end = max((busy.get(resource, 0) for resource in touched), default=0)
+        touched: Iterable[Any] = own
+        if instruction.clbits or inner or not own:
+            touched = [*own, *classical_resources(instruction)]
+        end = 0
         for resource in touched:
-            busy[resource] = end + length
-        events.append(Event(instruction, places, end + length, length, inner))
+            end = max(end, busy.get(resource, 0))
+        start = end + length
+        for resource in touched:
+            busy[resource] = start
+        events.append(Event(instruction, places, start, length, inner))
     total = max(busy.values(), default=0)
     for event in events:
         event.start = total - event.start

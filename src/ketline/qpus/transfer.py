@@ -190,12 +190,16 @@ class Bundle:
         axis = {place: i for i, place in enumerate(part.qubits)}
         small = _Small(len(part.qubits))
         reads: dict[int, int] = {}
+        follows: dict[tuple[str, tuple[int, ...]], Real | None] = {}
         for instruction in part.instructions:
             where = tuple([qubits[q] for q in instruction.qubits])
             axes = tuple([axis[q] for q in where])
             name = instruction.name
             label = instruction.label if name == "id" and instruction.label else name
-            after = noise.transfer(label, where)
+            key = (label, where)
+            if key not in follows:
+                follows[key] = noise.transfer(label, where)
+            after = follows[key]
             if name == "measure":
                 reads[clbits[instruction.clbits[0]]] = where[0]
             elif name in TURNING:
