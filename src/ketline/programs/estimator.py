@@ -19,13 +19,13 @@ from ketline.programs.failures import bad_option, unreadable
 from ketline.programs.items import metadata_text
 from ketline.programs.learned import recall, remember
 from ketline.programs.learning import learning_options
-from ketline.programs.mitigation.estimation import JobPlan, evaluate_job, needed_layers, plan_job
+from ketline.programs.mitigation.estimation import JobPlan, evaluate_job, needed_layers, plan_into
 from ketline.programs.mitigation.layers import Layer, LayerNoise
 from ketline.programs.mitigation.learning import LearningPlan, learned, plan_learning
 from ketline.programs.mitigation.recipe import Pub, Recipe
 from ketline.programs.options import lifted, validated
 from ketline.programs.resilience import Resolved, resolve
-from ketline.programs.rounds import Execution, unit_of
+from ketline.programs.rounds import Assembly, Execution, unit_of
 from ketline.programs.sampler import check_version, typed
 from ketline.programs.simulation import simulator_settings
 from ketline.programs.wire.fields import known_keys
@@ -33,8 +33,11 @@ from ketline.programs.wire.noise import layer_error, read_layer_noises
 from ketline.programs.wire.pubs import EstimatorPub, read_estimator_pubs
 from ketline.programs.wire.unpack import Budget
 from ketline.programs.wire.values import finite, read_options
+from ketline.units.packing import Room, Shelved
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from ketline.programs.base import Params, ProgramContext
     from ketline.units.work import Outcome
 
@@ -105,6 +108,26 @@ class Estimator:
         return Result(write(results, kept["metadata"]))
 
 
+class _Posted:
+    """A PUB as it was read, its circuit on a shelf; ``asked`` is its precision, or else the call's."""
+
+    def __init__(self, pub: EstimatorPub, asked: float | None, metadata: str, room: Room) -> None:
+        self.asked = asked
+        self.metadata = metadata
+        self.shape = pub.shape
+        self._circuit = Shelved(pub.circuit, room)
+        self._observables = pub.observables
+        self._values = pub.values
+        self._key = pub.key
+
+    def opened(self) -> Pub:
+        """The PUB with its circuit, as it is estimated."""
+        from qiskit.primitives.containers.observables_array import ObservablesArray
+
+        observables = ObservablesArray(self._observables.nested())
+        return Pub(self._circuit.open(), observables, self._values, self._key)
+
+
 @dataclass(slots=True)
 class _Job:
     """An estimator job as it was read.
@@ -116,8 +139,7 @@ class _Job:
     context: ProgramContext
     resolved: Resolved
     execution: Execution
-    posted: list[EstimatorPub]
-    precisions: list[float | None]
+    posted: list[_Posted]
     client: bool
     noises: tuple[LayerNoise, ...]
     given: bool
@@ -142,12 +164,16 @@ class _Job:
         precision = tree.get("precision")
         if precision is not None and not (finite(precision) and precision > 0):
             raise unreadable("precision", f"{precision!r} isn't a number greater than 0.")
-        posted = read_estimator_pubs(tree.get("pubs"), budget, context.memory, context.device.num_qubits)
-        for number, pub in enumerate(posted):
-            surveyed(pub.circuit, pub.key, context, f"pubs[{number}]")
-        asked = [pub.precision if pub.precision is not None else precision for pub in posted]
+        posted, room = [], Room()
+        pubs = read_estimator_pubs(tree.get("pubs"), budget, context.memory, context.device.num_qubits)
+        for number, pub in enumerate(pubs):
+            field = f"pubs[{number}]"
+            surveyed(pub.circuit, pub.key, context, field)
+            metadata = metadata_text(pub.circuit, context, field)
+            asked = pub.precision if pub.precision is not None else precision
+            posted.append(_Posted(pub, asked, metadata, room))
         client = tree.get("support_qiskit", True) is not False
-        return cls(context, resolved, execution, posted, asked, client, noises or (), noises is not None)
+        return cls(context, resolved, execution, posted, client, noises or (), noises is not None)
 
     @property
     def learning_options(self) -> tuple[int, int, tuple[int, ...]]:
@@ -160,47 +186,49 @@ class _Job:
         """Randomness, the same in every round of a seeded job."""
         return np.random.default_rng(self.execution.seed)
 
-    def pubs(self) -> list[tuple[Pub, Recipe]]:
-        """Each PUB with how it is estimated."""
-        from qiskit.primitives.containers.observables_array import ObservablesArray
-
+    def recipes(self) -> list[Recipe]:
+        """How each PUB is estimated."""
         options = self.resolved.options.dynamical_decoupling
-        pubs = []
-        for number, (pub, asked) in enumerate(zip(self.posted, self.precisions, strict=True)):
+        recipes = []
+        for number, pub in enumerate(self.posted):
             decouple = None
             if options.enable:
                 decouple = Decouple(options, self.context, f"pubs[{number}]")
-            recipe = self.resolved.recipe(asked, self.noises, decouple, self.context.limits.max_executions)
+            recipes.append(
+                self.resolved.recipe(pub.asked, self.noises, decouple, self.context.limits.max_executions)
+            )
+        return recipes
+
+    def pubs(self, recipes: list[Recipe]) -> Iterator[tuple[Pub, Recipe]]:
+        """Each PUB, opened when it is its turn, with its recipe."""
+        for number, (pub, recipe) in enumerate(zip(self.posted, recipes, strict=True)):
+            opened = pub.opened()
             if recipe.zne is not None and recipe.zne.amplifier != "pea":
-                found = surveyed(pub.circuit, pub.key, self.context, f"pubs[{number}]")
+                found = surveyed(opened.circuit, opened.key, self.context, f"pubs[{number}]")
                 sets = math.prod(pub.shape) * recipe.sizes.randomizations
                 check_folding(found, recipe.zne.noise_factors, sets, self.context, f"pubs[{number}]")
-            observables = ObservablesArray(pub.observables.nested())
-            pubs.append((Pub(pub.circuit, observables, pub.values, pub.key), recipe))
-        return pubs
+            yield opened, recipe
 
     def layers_to_learn(self) -> list[Layer]:
         """Layers whose noise is needed and not known, most important first."""
         if not self.resolved.injects or self.given:
             return []
-        return needed_layers(self.pubs(), self.context.memory)
+        return needed_layers(self.pubs(self.recipes()), self.context.memory)
 
     def estimation(self) -> Prepared:
         """The round that estimates."""
-        pubs = self.pubs()
+        recipes = self.recipes()
         readout = self.resolved.readout_sizes(
-            [recipe.sizes for _, recipe in pubs], most_sets(self.context.limits)
+            [recipe.sizes for recipe in recipes], most_sets(self.context.limits)
         )
-        items, plan = plan_job(pubs, readout, self.rng(), self.context.memory)
+        assembly = Assembly(self.execution, self.context)
+        plan = plan_into(assembly, self.pubs(recipes), readout, self.rng(), self.context.memory)
         metadata = self.resolved.metadata()
         if self.noises:
             metadata["resilience"]["layer_noise_model"] = [noise.to_tree() for noise in self.noises]
         facts = [
-            {
-                "target_precision": self.resolved.target(asked),
-                "circuit_metadata": metadata_text(pub.circuit, self.context, f"pubs[{number}]"),
-            }
-            for number, (pub, asked) in enumerate(zip(self.posted, self.precisions, strict=True))
+            {"target_precision": self.resolved.target(pub.asked), "circuit_metadata": pub.metadata}
+            for pub in self.posted
         ]
         state = {
             "round": "estimation",
@@ -209,7 +237,7 @@ class _Job:
             "metadata": metadata,
             "client": self.client,
         }
-        return Prepared(unit_of(items, self.execution, self.context), states.pack(state))
+        return Prepared(assembly.unit(), states.pack(state))
 
 
 def _finite(fields: dict[str, NDArray[np.float64]]) -> dict[str, NDArray[np.float64]]:

@@ -12,6 +12,8 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ketline.units.packing import PackedItem
+
 if TYPE_CHECKING:
     from qiskit.circuit import QuantumCircuit
 
@@ -46,6 +48,8 @@ class Recall:
             return None
         found = []
         for item in unit.items:
+            if isinstance(item, PackedItem):  # another circuit each time
+                return None
             of_circuit = self._known.get(id(item.circuit))
             one = None if of_circuit is None else of_circuit.get(_how(unit, item, memory_bytes))
             if one is None:
@@ -56,7 +60,8 @@ class Recall:
     def keep(self, unit: WorkUnit, ready: ReadyItem, memory_bytes: int) -> Found:
         """Keep what was found of an item, unless it depends on the values of parameters or a noise model."""
         found = Found.of(ready)
-        if not unit.simulator and all(part.bundle is not None for part in ready.parts):
+        passing = unit.simulator or isinstance(ready.item, PackedItem)
+        if not passing and all(part.bundle is not None for part in ready.parts):
             circuit = ready.item.circuit
             self._of(circuit)[_how(unit, ready.item, memory_bytes)] = found
         return found

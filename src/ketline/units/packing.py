@@ -135,6 +135,34 @@ def packed(item: WorkItem) -> PackedCircuit:
     return item.packed if isinstance(item, PackedItem) else PackedCircuit.of(item.circuit)
 
 
+class Room:
+    """Room for open circuits: the first ones find some."""
+
+    def __init__(self, open_bytes: int = OPEN_BYTES) -> None:
+        self._left = open_bytes
+
+    def takes(self, circuit: QuantumCircuit) -> bool:
+        """Whether a circuit may stay open; one that may not is as good as done with."""
+        size = circuit_bytes(circuit)
+        self._left -= size
+        if self._left < 0:
+            done_with(size)
+        return self._left >= 0
+
+
+class Shelved:
+    """A circuit that will be wanted again, packed unless there is room for it."""
+
+    __slots__ = ("_kept",)
+
+    def __init__(self, circuit: QuantumCircuit, room: Room) -> None:
+        self._kept = circuit if room.takes(circuit) else PackedCircuit.of(circuit)
+
+    def open(self) -> QuantumCircuit:
+        """The circuit; without its metadata if it was packed."""
+        return self._kept.open() if isinstance(self._kept, PackedCircuit) else self._kept
+
+
 class Items(Sequence[WorkItem]):
     """The items of a unit: the first ones open, the others packed, and opened again each time they are taken.
 
@@ -142,17 +170,13 @@ class Items(Sequence[WorkItem]):
     """
 
     def __init__(self, open_bytes: int = OPEN_BYTES) -> None:
-        self._room = open_bytes
+        self._room = Room(open_bytes)
         self._items: list[WorkItem] = []
 
     def append(self, item: WorkItem) -> None:
         """Add an item."""
-        if not isinstance(item, PackedItem):
-            size = circuit_bytes(item.circuit)
-            self._room -= size
-            if self._room < 0:
-                done_with(size)
-                item = PackedItem(packed(item), item.parameter_values, item.shots, item.chunk_sets)
+        if not isinstance(item, PackedItem) and not self._room.takes(item.circuit):
+            item = PackedItem(packed(item), item.parameter_values, item.shots, item.chunk_sets)
         self._items.append(item)
 
     def __len__(self) -> int:

@@ -12,9 +12,9 @@ items are on the QPU. With a layer's noise unknown, `needed_layers` says which l
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from qiskit.circuit import QuantumCircuit
@@ -107,7 +107,16 @@ class JobPlan:
         )
 
 
-def needed_layers(pubs: Sequence[tuple[Pub, Recipe]], memory: Memory | None = None) -> list[Layer]:
+class Items(Protocol):
+    """Takes items; its length is the number of the next one."""
+
+    def append(self, item: WorkItem, /) -> None:
+        """Take an item."""
+
+    def __len__(self) -> int: ...
+
+
+def needed_layers(pubs: Iterable[tuple[Pub, Recipe]], memory: Memory | None = None) -> list[Layer]:
     """The layers whose noise the pubs' recipes need, most important first; those already known left out."""
     sites, known = [], set()
     for pub, recipe in pubs:
@@ -137,10 +146,23 @@ def plan_job(
     Raises:
         JobError: a circuit or an observable can't be treated as its recipe says; the option is named.
     """
-    memory = memory if memory is not None else Memory()
     items: list[WorkItem] = []
+    return items, plan_into(items, pubs, readout_sizes, rng, memory)
+
+
+def plan_into(
+    items: Items,
+    pubs: Iterable[tuple[Pub, Recipe]],
+    readout_sizes: Sizes | None,
+    rng: np.random.Generator,
+    memory: Memory | None = None,
+) -> JobPlan:
+    """As `plan_job`; pubs are taken one after the other, and items handed on as they are made."""
+    memory = memory if memory is not None else Memory()
     plans = []
+    device_width = 0
     for index, (pub, recipe) in enumerate(pubs):
+        device_width = max(device_width, pub.circuit.num_qubits)
         measurement = plan_measurement(pub.observables, pub.points.shape[:-1])
         if readout_sizes is not None and (measurement.letters >> 2).any():
             raise rejected(
@@ -152,12 +174,10 @@ def plan_job(
         plans.append(_plan_pub(index, pub, recipe, measurement, items, rng, memory))
     qubits = sorted({int(qubit) for plan in plans for qubit in plan.measurement.qubits})
     if readout_sizes is None or not qubits:
-        return items, JobPlan(plans)
-    item, readout = prepare_readout(
-        qubits, max(pub.circuit.num_qubits for pub, _ in pubs), readout_sizes, rng, memory
-    )
+        return JobPlan(plans)
+    item, readout = prepare_readout(qubits, device_width, readout_sizes, rng, memory)
     items.append(item)
-    return items, JobPlan(plans, readout)
+    return JobPlan(plans, readout)
 
 
 def _plan_pub(
@@ -165,7 +185,7 @@ def _plan_pub(
     pub: Pub,
     recipe: Recipe,
     measurement: MeasurementPlan,
-    items: list[WorkItem],
+    items: Items,
     rng: np.random.Generator,
     memory: Memory,
 ) -> PubPlan:
@@ -222,7 +242,7 @@ def _plan_pub(
 
 def _add(
     plan: PubPlan,
-    items: list[WorkItem],
+    items: Items,
     circuit: QuantumCircuit,
     key: Hashable | None,
     drawn: list[Drawn],

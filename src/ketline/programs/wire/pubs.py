@@ -80,8 +80,8 @@ def read_sampler_pubs(value: object, budget: Budget, memory: Memory) -> Iterator
 
 def read_estimator_pubs(
     value: object, budget: Budget, memory: Memory, device_width: int
-) -> list[EstimatorPub]:
-    """All PUBs of an estimator job.
+) -> Iterator[EstimatorPub]:
+    """The PUBs of an estimator job, each opened when it is its turn.
 
     OpenQASM text says nothing of the qubits that it doesn't use: with observables as wide as the device
     (``device_width`` qubits) it is a circuit of the whole device.
@@ -89,7 +89,6 @@ def read_estimator_pubs(
     Raises:
         JobError: one of them can't be read; the message says which.
     """
-    pubs = []
     for number, pub in enumerate(_pubs(value)):
         field = f"pubs[{number}]"
         parts = _parts(pub, 4, field)
@@ -112,8 +111,7 @@ def read_estimator_pubs(
             ) from None
         if 0 in shape:
             raise rejected(field, f"the shape {shape} is empty.", "Give at least one observable and one set.")
-        pubs.append(made)
-    return pubs
+        yield made
 
 
 def _observables(parts: list[Any], width: int, device_width: int, field: str) -> tuple[Observables, int]:
