@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from hostile import MEMORY, case, packed, pub
 from lab import context
 
 from ketline.programs.base import Limits, open_params, program
+from ketline.programs.wire.qasm3_text import check_qasm3
 from ketline.units.errors import JobError
 
 CASES = 2000
@@ -79,3 +82,67 @@ def test_the_nesting_of_json_is_limited() -> None:
     deep = b'{"pubs": ' + b"[" * 300 + b"]" * 300 + b"}"
     with pytest.raises(JobError, match="nested more than 200 deep"):
         open_params(deep, Limits())
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("qubit[1_000_000_000] q;", "a size of 1_000_000_000 isn't possible"),
+        ("qubit[0xFFFFFFFF] q;", "a size of 0xFFFFFFFF isn't possible"),
+        ("bit /* as */ [0b1111_1111_1111_1111] c;", "a size of"),
+        ("qubit[1000 * 1000] q;", "a size of"),
+        ("qubit[2 ** 40] q;", "a size of"),
+        ("creg c[99999999];", "a size of"),
+        ("@note /*\nqubit[900000000] q;\n@note */\nqubit r;", "a size of"),
+        ("x $99999999;", r"the qubit \$99999999 isn't possible"),
+        ("".join(f"qubit[9000] q{i};" for i in range(9)), "registers of 81000 qubits"),
+        (
+            "gate g0 a { x a; } "
+            + "".join(f"gate g{i} a {{ g{i - 1} a; inv @ g{i - 1} a; }} " for i in range(1, 40)),
+            "the gate g14 comes to 16384 gates",
+        ),
+    ],
+)
+def test_openqasm_that_would_grow_is_refused_unread(text: str, words: str) -> None:
+    raw = pub('OPENQASM 3.0; include "stdgates.inc"; ' + text)
+    start = time.perf_counter()
+    with pytest.raises(JobError, match=words):
+        program("sampler").prepare(open_params(raw, Limits()), context())
+    assert time.perf_counter() - start < 1
+
+
+@pytest.mark.parametrize("part", ["gate a ", "gate a {", "bit[", "/* ", "a @ ", "gate a { x @ ", "qubit[1_"])
+def test_looking_at_openqasm_takes_no_longer_than_the_text(part: str) -> None:
+    def seconds(count: int) -> float:
+        start = time.perf_counter()
+        with suppress(JobError):
+            check_qasm3(part * count, "circuit")
+        return time.perf_counter() - start
+
+    assert seconds(100_000) < 20 * max(seconds(10_000), 0.01)
+
+
+def test_long_loops_are_no_sizes() -> None:
+    check_qasm3("for int i in [20000:30000] { x q[0]; }", "circuit")
+    check_qasm3("qubit[3 * 2] q; bit[0x0f] c; x $12;", "circuit")
+
+
+@pytest.mark.parametrize("name", ["x", "rzz", "delay", "if_else", "box", "measure", "barrier", "rz"])
+def test_a_gate_of_its_own_does_not_pass_for_a_known_one(name: str) -> None:
+    import io
+
+    from qiskit import QuantumCircuit, qpy
+    from qiskit.circuit import Gate
+
+    inside = QuantumCircuit(1)
+    inside.h(0)
+    gate = Gate(name, 1, [])
+    gate.definition = inside
+    circuit = QuantumCircuit(1)
+    circuit.append(gate, [0])
+    stream = io.BytesIO()
+    qpy.dump(circuit, stream)
+    raw = pub({"__type__": "QuantumCircuit", "__value__": packed(stream.getvalue())})
+    for simulator in (False, True):
+        with pytest.raises(JobError, match=f"a gate of its own is called {name}"):
+            program("sampler").prepare(open_params(raw, Limits()), context(simulator=simulator))

@@ -27,7 +27,7 @@ def unboxed(circuit: QuantumCircuit, field: str) -> QuantumCircuit:
     flat = circuit.copy_empty_like()
     for instruction in circuit.data:
         operation = instruction.operation
-        if instruction.name == "box":
+        if instruction.name == "box" and instruction.is_control_flow():
             if operation.duration is not None:
                 raise rejected(field, "a box has a duration.", "Use a delay inside of the box instead.")
             body = unboxed(operation.body, field)

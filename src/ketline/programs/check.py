@@ -6,13 +6,26 @@ import itertools
 import math
 from collections import Counter, defaultdict
 from dataclasses import dataclass
+from functools import cache
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from qiskit.circuit import ParameterExpression
+from qiskit.circuit import (
+    Barrier,
+    BoxOp,
+    BreakLoopOp,
+    ContinueLoopOp,
+    ForLoopOp,
+    IfElseOp,
+    ParameterExpression,
+    Store,
+    SwitchCaseOp,
+    WhileLoopOp,
+)
 from qiskit.circuit.exceptions import CircuitError
+from qiskit.circuit.library import get_standard_gate_name_mapping
 
 from ketline.programs.failures import bad_option, beyond_limit, not_isa, rejected
 
@@ -108,12 +121,14 @@ def _walk(
     total = 0
     for instruction in circuit.data:
         name = instruction.name
+        if not instruction.is_standard_gate():
+            if name == "delay":
+                _check_delay(instruction, field)
+            _check_kind(instruction, field)
         if name not in _LOOKED_INTO:
             for value in instruction.params:
                 if type(value) is float and not math.isfinite(value):
                     raise rejected(field, f"{name} has the angle {value}, which isn't a number.")
-            if name == "delay":
-                _check_delay(instruction, field)
             continue
         qubits = tuple([index[bit] for bit in instruction.qubits])
         if name == "rzz":
@@ -136,7 +151,31 @@ def _length(indices: Sequence[int]) -> int:
     return len(indices)
 
 
+def _check_kind(instruction: CircuitInstruction, field: str) -> None:
+    """Refuse a gate of a payload's own that bears the name of one that is known: devices go by the name."""
+    kind = _kinds().get(instruction.name)
+    if kind is not None and not isinstance(instruction.operation, kind):
+        raise rejected(
+            field,
+            f"a gate of its own is called {instruction.name}.",
+            "Use the gate of that name, or give yours another name and transpile the circuit.",
+        )
+
+
+@cache
+def _kinds() -> dict[str, type]:
+    """What is meant by a name."""
+    gates = {name: type(gate) for name, gate in get_standard_gate_name_mapping().items()}
+    return {
+        **gates, "barrier": Barrier, "store": Store, "break_loop": BreakLoopOp,
+        "continue_loop": ContinueLoopOp, "box": BoxOp, "if_else": IfElseOp, "for_loop": ForLoopOp,
+        "while_loop": WhileLoopOp, "switch_case": SwitchCaseOp,
+    }  # fmt: skip
+
+
 def _check_delay(instruction: CircuitInstruction, field: str) -> None:
+    if not instruction.params:
+        return
     if isinstance(instruction.params[0], ParameterExpression):
         raise rejected(
             field,

@@ -9,7 +9,8 @@ from ketline.programs.boxes import unboxed
 from ketline.programs.failures import unreadable
 from ketline.programs.recurring import Memory, circuit_bytes, key_of
 from ketline.programs.wire.guard import guarded
-from ketline.programs.wire.qpy_files import MAX_QUBITS, load_qpy
+from ketline.programs.wire.qasm3_text import check_qasm3
+from ketline.programs.wire.qpy_files import load_qpy
 from ketline.programs.wire.unpack import Budget
 
 if TYPE_CHECKING:
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 
 MAX_TEXT = 20_000_000
 
-_SIZES = re.compile(r"(?:\[\s*|\$)(\d{5,})")
 _INCLUDE = re.compile(r"\binclude\s*([\"'])(.*?)\1", re.DOTALL)
 
 
@@ -34,9 +34,7 @@ def load_qasm3(text: object, field: str) -> QuantumCircuit:
         raise unreadable(field, f"{type(text).__name__} instead of OpenQASM 3 text.")
     if len(text) > MAX_TEXT:
         raise unreadable(field, f"OpenQASM text of more than {MAX_TEXT:,} characters.", "Post QPY instead.")
-    for match in _SIZES.finditer(text):
-        if int(match[1][:12]) > MAX_QUBITS:
-            raise unreadable(field, f"a size of {match[1][:20]} isn't possible.")
+    check_qasm3(text, field)
     for match in _INCLUDE.finditer(text):
         if match[2] != "stdgates.inc":
             raise unreadable(field, f"include {match[2][:80]!r}: only stdgates.inc can be included.")
