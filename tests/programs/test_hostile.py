@@ -113,13 +113,10 @@ def test_openqasm_that_would_grow_is_refused_unread(text: str, words: str) -> No
 
 @pytest.mark.parametrize("part", ["gate a ", "gate a {", "bit[", "/* ", "a @ ", "gate a { x @ ", "qubit[1_"])
 def test_looking_at_openqasm_takes_no_longer_than_the_text(part: str) -> None:
-    def seconds(count: int) -> float:
-        start = time.perf_counter()
-        with suppress(JobError):
-            check_qasm3(part * count, "circuit")
-        return time.perf_counter() - start
-
-    assert seconds(100_000) < 20 * max(seconds(10_000), 0.01)
+    start = time.process_time()
+    with suppress(JobError):
+        check_qasm3(part * 100_000, "circuit")
+    assert time.process_time() - start < 3
 
 
 def test_long_loops_are_no_sizes() -> None:
