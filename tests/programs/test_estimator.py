@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from lab import context, decoded, posted, run_unit, work
+from lab import context, decoded, device_noise, posted, run_unit, work
 from qiskit import QuantumCircuit
 from qiskit.circuit import ParameterVector
 from qiskit.quantum_info import SparseObservable, SparsePauliOp, Statevector
@@ -332,8 +332,16 @@ def test_what_can_be_observed() -> None:
         exact(circuit, SparseObservable("IIIrZ")),
     ]
     assert (np.abs(data.evs - expected) < 5 * data.stds + 1e-9).all()
-    with pytest.raises(JobError, match="projectors"):
-        by_hand({**params, "resilience_level": 1})
+    # Corrected for readout errors they are sums of Paulis, of which there may be too many.
+    raw = json.dumps({**params, "resilience_level": 1}, cls=RuntimeEncoder).encode()
+    corrected = decoded(work("estimator", raw, context(), noise=device_noise()))[0].data
+    raw = json.dumps(params, cls=RuntimeEncoder).encode()
+    plain = decoded(work("estimator", raw, context(), noise=device_noise()))[0].data
+    assert (np.abs(corrected.evs - expected) < 5 * corrected.stds + 1e-9).all()
+    assert np.abs(plain.evs - expected).max() > np.abs(corrected.evs - expected).max()
+    wide = {"pubs": [["OPENQASM 3.0; qubit[13] q;", "0" * 13]]}
+    with pytest.raises(JobError, match="8192 Pauli words in one observable; 4096 can be corrected"):
+        work("estimator", json.dumps(wide).encode(), context("guadalupe"))
 
 
 def test_requests_by_hand() -> None:

@@ -170,6 +170,8 @@ class _Job:
             field = f"pubs[{number}]"
             surveyed(pub.circuit, pub.key, context, field)
             metadata = metadata_text(pub.circuit, context, field)
+            if resolved.measure_mitigation:
+                pub.observables = pub.observables.paulis(f"{field} observables")
             asked = pub.precision if pub.precision is not None else precision
             posted.append(_Posted(pub, asked, metadata, room))
         client = tree.get("support_qiskit", True) is not False

@@ -149,3 +149,11 @@ def test_a_data_set_that_is_not_finite_fits_nothing_and_disturbs_no_other():
     assert np.isnan(fits.gradients[:, 1]).all()
     alone = extrapolate(names, factors, values[[0, 2]], errors[[0, 2]], targets)
     np.testing.assert_allclose(fits.values[:, [0, 2]], alone.values)
+
+
+def test_a_fit_that_the_data_do_not_determine_still_has_a_value():
+    """Two exponentials through one: they may be any pair of equal rates, and all of them agree at zero."""
+    factors = np.arange(1.0, 9.0)
+    values = np.stack([0.7 * np.exp(-0.1 * factors), 0.5 + 0 * factors])
+    fits = extrapolate(["double_exponential"], factors, values, np.full((2, 8), 0.02), np.zeros(1))
+    np.testing.assert_allclose(fits.values[0, :, 0], [0.7, 0.5], atol=0.02)

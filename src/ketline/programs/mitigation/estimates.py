@@ -251,7 +251,7 @@ def _extrapolated(
         return np.moveaxis(gradient.reshape(points, n_terms, n_factors), 2, 0) * coefficients
 
     part["evs"] = fits.values[choice, rows, 0].reshape(points, n_terms) @ coefficients
-    part["stds"] = error(weights_of(fits.gradients[choice, rows, 0]))
+    part["stds"] = _told(part["evs"], error(weights_of(fits.gradients[choice, rows, 0])))
     n_extrapolators, n_targets = len(extrapolation.extrapolators), len(extrapolation.targets)
     part["evs_extrapolated"] = np.empty((points, n_extrapolators, n_targets))
     part["stds_extrapolated"] = np.empty((points, n_extrapolators, n_targets))
@@ -259,10 +259,16 @@ def _extrapolated(
         for x in range(n_targets):
             value = fits.values[e, :, x + 1].reshape(points, n_terms) @ coefficients
             part["evs_extrapolated"][:, e, x] = value
-            part["stds_extrapolated"][:, e, x] = error(weights_of(fits.gradients[e, :, x + 1]))
+            own = error(weights_of(fits.gradients[e, :, x + 1]))
+            part["stds_extrapolated"][:, e, x] = _told(value, own)
     names = np.array(extrapolation.extrapolators)[choice].reshape(points, n_terms)
     chosen: list[list[str]] = names.tolist()
     return chosen
+
+
+def _told(values: Array, errors: Array) -> Array:
+    """Errors, infinite where there is a value of which no error can be told."""
+    return np.where(np.isnan(errors) & np.isfinite(values), np.inf, errors)
 
 
 def _variance(measured: _Terms, runs: list[Run], weights: Array, pooled: bool) -> Array:

@@ -38,7 +38,10 @@ _SINGULAR = 1e13
 
 @dataclass(frozen=True, slots=True)
 class Fits:
-    """What every extrapolator makes of every data set at every target; NaN where a fit failed."""
+    """What every extrapolator makes of every data set at every target.
+
+    Where the data don't determine a fit its gradient is NaN; where there is none its value is, too.
+    """
 
     values: Array
     gradients: Array
@@ -176,15 +179,13 @@ def _evaluate(theta: Array, factors: Array, sigma: Array, targets: Array) -> tup
     hessian = hessian / (scale[:, :, None] * scale[:, None, :])
     with np.errstate(all="ignore"):
         singular = ~(np.linalg.cond(hessian) < _SINGULAR)
-    # Where the data don't determine the parameters no error can be told: the fit doesn't count.
+    # Where the data don't determine the parameters no error can be told: the fit is taken only if no other is.
     hessian[singular] = np.eye(hessian.shape[-1])
     solution = np.linalg.solve(hessian, np.swapaxes(jacobian / scale[:, None, :], 1, 2))
     solution = solution / scale[:, :, None] / sigma[:, None, :]
     gradient = np.einsum("sxk,skf->sxf", _jacobian(theta, targets), solution)
     gradient[singular] = np.nan
-    values = _model(theta, targets)
-    values[singular] = np.nan
-    return values, gradient
+    return _model(theta, targets), gradient
 
 
 def _seed(terms: int, factors: Array, values: Array, sigma: Array, limit: float, upper: float) -> Array:

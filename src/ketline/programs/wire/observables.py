@@ -14,6 +14,12 @@ LETTERS = frozenset("IXYZ01+-rl")
 """Pauli letters and the projectors that Qiskit writes."""
 
 
+MOST_WORDS = 4_096
+"""Of one observable, after projectors are written as sums of Paulis."""
+
+_PROJECTORS = {"0": ("Z", 1), "1": ("Z", -1), "+": ("X", 1), "-": ("X", -1), "r": ("Y", 1), "l": ("Y", -1)}
+
+
 @dataclass(frozen=True, slots=True)
 class Observables:
     """Observables in C order: each maps words to real coefficients.
@@ -23,6 +29,16 @@ class Observables:
 
     shape: tuple[int, ...]
     terms: tuple[dict[str, float], ...]
+
+    def paulis(self, field: str) -> Observables:
+        """The same in Pauli words alone: ``0`` as ``(I + Z) / 2``, ``-`` as ``(I - X) / 2`` and so on.
+
+        Raises:
+            JobError: an observable comes to more than `MOST_WORDS` words.
+        """
+        if all(word.strip("IXYZ") == "" for terms in self.terms for word in terms):
+            return self
+        return Observables(self.shape, tuple(_in_paulis(terms, field) for terms in self.terms))
 
     def nested(self) -> Any:
         """As nested lists, the form that Qiskit's ``ObservablesArray`` takes."""
@@ -69,6 +85,33 @@ def _walk(value: object, num_qubits: int, field: str, found: list[dict[str, floa
     if len(shapes) > 1:
         raise unreadable(field, "ragged nested lists of observables.")
     return (len(value), *(shapes.pop() if shapes else ()))
+
+
+def _in_paulis(terms: dict[str, float], field: str) -> dict[str, float]:
+    words = sum(2 ** min(sum(letter in _PROJECTORS for letter in word), 64) for word in terms)
+    if words > MOST_WORDS:
+        raise unreadable(
+            field,
+            f"projectors come to {words} Pauli words in one observable; {MOST_WORDS} can be corrected for "
+            "readout errors.",
+            "Use fewer projectors, or turn resilience.measure_mitigation off.",
+        )
+    found: dict[str, float] = {}
+    for word, coefficient in terms.items():
+        parts = {"": coefficient}
+        for letter in word:
+            if letter in _PROJECTORS:
+                pauli, sign = _PROJECTORS[letter]
+                parts = {
+                    start + end: value * factor
+                    for start, value in parts.items()
+                    for end, factor in (("I", 0.5), (pauli, 0.5 * sign))
+                }
+            else:
+                parts = {start + letter: value for start, value in parts.items()}
+        for pauli_word, value in parts.items():
+            found[pauli_word] = found.get(pauli_word, 0.0) + value
+    return found
 
 
 def _is_sparse(value: list[Any]) -> bool:
