@@ -179,7 +179,7 @@ def _evaluate(theta: Array, factors: Array, sigma: Array, targets: Array) -> tup
     hessian = hessian / (scale[:, :, None] * scale[:, None, :])
     with np.errstate(all="ignore"):
         singular = ~(np.linalg.cond(hessian) < _SINGULAR)
-    # Where the data don't determine the parameters no error can be told: the fit is taken only if no other is.
+    # Where the data don't determine the parameters no error can be told; the fit is taken if no other is.
     hessian[singular] = np.eye(hessian.shape[-1])
     solution = np.linalg.solve(hessian, np.swapaxes(jacobian / scale[:, None, :], 1, 2))
     solution = solution / scale[:, :, None] / sigma[:, None, :]
