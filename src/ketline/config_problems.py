@@ -15,6 +15,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from ketline.config import ENV_DELIMITER, ENV_PREFIX, Centre, InstanceSettings, Settings
+from ketline.problems import problem
 
 OTHER_VARIABLES = frozenset({"KETLINE_DATA", "KETLINE_CONFIG"})
 """Variables that the command line reads; every other ``KETLINE_…`` has to be a setting."""
@@ -110,14 +111,9 @@ def _line(details: ErrorDetails, given: Mapping[str, Any], source: str, table: t
         model = _model_at(table, loc[:-1])
         allowed = list(model.model_fields) if model is not None else []
         return f"{where}: unknown key; {_allowed(str(loc[-1]), allowed)}"
-    message = details["msg"]
-    value = details["input"]
-    shown = "" if isinstance(value, dict | list | tuple) else f" (not {value!r})"
-    if details["type"] == "missing":
-        return f"{where}: is missing"
     if details["type"] == "too_short":
         return f"{where}: at least {details['ctx']['min_length']} is needed"
-    return f"{where}: {message[:1].lower()}{message[1:]}{shown}"
+    return f"{where}: {problem(details)}"
 
 
 def _within(place: tuple[int | str, ...], outer: tuple[int | str, ...]) -> bool:

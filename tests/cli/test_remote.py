@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
+from centre_lab import bell
 from shell import Ketline, Serving, serving
 
 from ketline.cli.data_folder import forget_server, note_server
@@ -111,7 +113,12 @@ def test_jobs_and_sessions_of_anybody_are_shown_and_ended(ketline: Ketline, serv
         return str(lin.ask("POST", "/api/v1/sessions", body=wanted, crn=crn)["id"])
 
     def submitted(session: str | None) -> str:
-        wanted = {"program_id": "sampler", "backend": "ket_fez", "params": {"pubs": []}, "tags": ["night"]}
+        wanted = {
+            "program_id": "sampler",
+            "backend": "ket_fez",
+            "params": json.loads(bell()),
+            "tags": ["night"],
+        }
         body = wanted if session is None else {**wanted, "session_id": session}
         return str(lin.ask("POST", "/api/v1/jobs", body=body, crn=crn)["id"])
 

@@ -220,6 +220,20 @@ class RandomCentre(RuleBasedStateMachine):
             )
         self.centre.send(events.InstanceRegistered(spec, past))
 
+    @rule(data=st.data(), seconds=st.sampled_from([0.0, 1.0, 40.0]))
+    def estimate(self, data: st.DataObject, seconds: float) -> None:
+        """Somebody looked at a job, which may have started meanwhile; copies don't hear of it."""
+        jobs = self.centre.scheduler.jobs
+        if not jobs:
+            return
+        job_id = data.draw(st.sampled_from(sorted(jobs)))
+        before, waits = jobs[job_id].estimate_seconds, jobs[job_id].status is JobStatus.QUEUED
+        twin = self.centre.scheduler.copy()
+        self.centre.send(events.JobEstimated(job_id, seconds))
+        assert twin.jobs[job_id].estimate_seconds == before
+        if job_id in jobs and jobs[job_id].status is JobStatus.QUEUED:
+            assert jobs[job_id].estimate_seconds == (seconds if waits else before)
+
     def lines(self, instance: str) -> list[tuple[float, float]]:
         """What the ledger holds of an instance."""
         return sorted((b.ended_at, b.seconds) for b in self.centre.bills if b.instance_id == instance)

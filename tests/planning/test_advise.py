@@ -215,3 +215,46 @@ def test_past_jobs_describe_a_workload() -> None:
 def test_a_described_crowd_must_fit_the_centre() -> None:
     with pytest.raises(CentreError, match="'others'"):
         described(Centre((QpuSpec("q"),), (InstanceSpec("me"),)), CROWD)
+
+
+def test_where_no_mode_is_possible_none_is_advised() -> None:
+    centre = Centre((QpuSpec("q"),), (InstanceSpec("me", archived=True),))
+    found = advise(exact(jobs=2, qpu_seconds=5), centre=centre, replicas=2)
+    assert found.advised is None
+    assert "archived" in found.reasons[0]
+    assert found.as_dict()["advised"] is None
+    assert found.hints == ()
+
+
+def test_what_else_helps() -> None:
+    def said(**values: object) -> str:
+        return " ".join(advise(exact(**values), replicas=1).hints)
+
+    assert "combined" in said(jobs=5, qpu_seconds=3)
+    assert "combined" not in said(jobs=5, qpu_seconds=90)
+    assert "rep_delay" in said(jobs=1, circuits=100, shots=4_000)
+    assert "rep_delay" not in said(jobs=1, circuits=100, shots=4_000, rep_delay_seconds=1e-5)
+    noisy: dict[str, object] = {"jobs": 2, "iterative": True, "reuses_noise_model": True}
+    assert "into a few parts" in said(**noisy, qpu_seconds=90, prepare_seconds=60.0)
+    assert "into a few parts" not in said(**noisy, qpu_seconds=90)
+    assert "five parts" in said(jobs=1, qpu_seconds=900)
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"jobs": 0, "qpu_seconds": 1}, "workload: jobs: input should be greater than or equal to 1 (not 0)"),
+        ({"jobs": 2}, "workload: workload: give either qpu_seconds or circuits"),
+        ({"jobs": 2, "qpu_seconds": "1"}, "workload: qpu_seconds: input should be a valid number (not '1')"),
+        ({"jobs": 2, "qpu_seconds": 1, "iterative": 1}, "iterative: input should be a valid boolean (not 1)"),
+        ({"jobs": 2, "qpu_seconds": 1, "finalize_seconds": float("inf")}, "finite number (not inf)"),
+        ({"jobs": 2, "qpu_seconds": float("nan")}, "qpu_seconds: input should be"),
+        ({"jobs": 2, "circuits": 10**6, "shots": 10**6}, "longer than the longest job (10,800 s)"),
+        ({"jobs": 2, "qpu_seconds": 1, "iterative": True, "jobs_per_iteration": 3}, "more than all 2 jobs"),
+        ({"jobs": 2, "qpu_seconds": 1, "nonsense": 1}, "workload: nonsense: there is no such key"),
+    ],
+)
+def test_what_makes_no_sense_is_named_with_its_value(values: dict[str, object], words: str) -> None:
+    with pytest.raises(WorkloadError) as refused:
+        describe(values, "workload")
+    assert words in str(refused.value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,12 +12,16 @@ from ketline.core import events
 from ketline.core.model import InstanceSpec, Mode, QpuSpec, QpuWindow
 from ketline.core.scheduler import Scheduler
 from ketline.core.windows import expected
+from ketline.planning.advise import plan
 from ketline.planning.centre import Centre
 from ketline.planning.condense import condense
 from ketline.planning.durations import DurationModel
 from ketline.planning.forecast import Forecaster
 from ketline.planning.history import History
+from ketline.planning.replica import Present
+from ketline.planning.situations import crowd_before, live
 from ketline.planning.trace import Trace, TraceJob
+from ketline.planning.workload import Workload
 
 INSTANCES = tuple(
     InstanceSpec(f"i{k}", account_id=f"a{k % 2}", allocation_seconds=(k + 1) * 1e4) for k in range(6)
@@ -147,3 +152,41 @@ def test_many_newcomers_come_in_fewer_jobs_with_the_same_work() -> None:
     mean = [np.average([j.submitted_at or 0 for j in trace.jobs], weights=[j.qpu_seconds for j in trace.jobs])
             for trace in (every, fewer)]  # fmt: skip
     assert mean[1] == pytest.approx(mean[0], rel=0.01)
+
+
+def test_a_plan_over_a_long_queue_plays_few_jobs_and_says_the_same() -> None:
+    scheduler, now = crowd(3_000, batch=False), 3.0
+    model = DurationModel()
+    for program in ("sampler", "estimator"):
+        for _ in range(300):
+            model.observe(
+                program, "q0", estimate_seconds=10, prepare_seconds=1, qpu_seconds=10, finalize_seconds=1
+            )
+    workload = Workload(jobs=4, qpu_seconds=20, iterative=True, spread=0.0)
+    whole = live(scheduler, Present({}), model, History(), now)
+    exact = plan(workload, whole, "i0", "q0", replicas=1)
+    found = crowd_before(scheduler, now, workload, "i0", "q0", at_most=150)
+    found.scheduler.check()
+    assert found.played <= 200
+    assert found.bundles
+    assert not any(job_id in found.scheduler.jobs for job_id in ("first", "last")), "the probes are gone"
+    assert len(scheduler.jobs) == 3_000
+    situation = live(found.scheduler, Present({}), model, History(), now, found.bundles)
+    quick = plan(workload, situation, "i0", "q0", replicas=40, jobs_budget=2_000)
+    assert 1 < quick.replicas < 40, "the budget ends it"
+    for mode, forecast in quick.modes.items():
+        wall = exact.modes[mode].wall
+        assert forecast.wall is not None
+        assert wall is not None
+        assert forecast.wall.middle == pytest.approx(wall.middle, rel=0.1)
+
+
+def test_an_instance_that_may_not_submit_has_a_plan_that_says_so() -> None:
+    scheduler = crowd(60)
+    scheduler.handle(events.InstanceRegistered(replace(INSTANCES[1], archived=True)), 1.0)
+    workload = Workload(jobs=2, qpu_seconds=5)
+    found = crowd_before(scheduler, 1.0, workload, "i1", "q0")
+    situation = live(found.scheduler, Present({}), DurationModel(), History(), 1.0, found.bundles)
+    made = plan(workload, situation, "i1", "q0", replicas=1)
+    assert made.advised is None
+    assert "archived" in made.reasons[0]

@@ -10,7 +10,7 @@ from typing import Any
 
 from starlette.responses import Response
 
-from ketline.api.asked import Query
+from ketline.api.asked import Query, invalid
 from ketline.api.money import cost_of, rates_of
 from ketline.api.operations import MOMENT, TEXTS, Call, Operation
 from ketline.api.replies import json_reply, moment, pieces_reply
@@ -81,12 +81,15 @@ async def get_session_usage(call: Call) -> Response:
 
 
 def _wanted(query: Query) -> UsageQuery:
+    start, end = query.moment("start"), query.moment("end")
+    if start is not None and end is not None and start >= end:
+        raise invalid("start", f"it must be before end, and {moment(start)} isn't before {moment(end)}")
     return UsageQuery(
         instances=query.many("instance") or None,
         backends=query.many("backend") or None,
         users=query.many("user_id") or None,
-        start=query.moment("start"),
-        end=query.moment("end"),
+        start=start,
+        end=end,
     )
 
 

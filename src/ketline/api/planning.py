@@ -254,8 +254,8 @@ async def plan_workload(call: Call) -> Response:
     try:
         workload = described(given, "workload")
     except WorkloadError as error:
-        field, _, problem = str(error).splitlines()[0].partition(": ")
-        raise invalid(field, problem) from error
+        key, _, problem = str(error).splitlines()[0].removeprefix("workload: ").partition(": ")
+        raise invalid("workload" if key == "workload" else f"workload.{key}", problem) from error
     found = await call.runtime.plan_workload(call.who, workload, backend, replicas, rates_of(call.settings))
     return json_reply(found.as_dict() | {"pictures": [_panel(panel) for panel in found.panels()]})
 

@@ -262,7 +262,7 @@ def _print(told: dict[str, Any]) -> None:
         if len(row) > 1 and (key in told["modes"][0] or any(key in mode for mode in told["modes"])):
             rows.append(row)
     show(rows, columns, as_json=False)
-    print(f"\nAdvice: {told['advised']} mode.")
+    print(f"\nAdvice: {told['advised']} mode." if told["advised"] else "\nThis can't be run in any mode:")
     for reason in told["reasons"]:
         print(f"- {reason}")
     if told["hints"]:

@@ -51,16 +51,11 @@ def stand_in(c: Centre, records: Mapping[str, Job | None]) -> None:
         job = c.jobs[job_id]
         if job.status is not JobStatus.QUEUED:
             raise ValueError(f"job {job_id} is {job.status}: only queued jobs can be replaced")
-        group = c.group_of(job)
         if record is None:
-            jobs.leave_queue(c, job, group)
+            jobs.leave_queue(c, job, c.group_of(job))
             del c.jobs[job_id], c.unfinished[job.instance_id][job_id]
-            continue
-        c.jobs[job_id] = c.unfinished[job.instance_id][job_id] = record
-        if group is not None:
-            group.queued[job_id] = record
-        if group is None or not group.holds:
-            c.qpus[job.qpu_id].pool.replace_single(record)
+        else:
+            jobs.replace_queued(c, record)
 
 
 def _copy_outbox(outbox: Outbox, c: Centre) -> Outbox:

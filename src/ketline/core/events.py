@@ -93,6 +93,14 @@ class JobSubmitted(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class JobEstimated(Event):
+    """Somebody looked at a job that waits: the QPU usage to expect of it. One that runs knows better."""
+
+    job_id: str
+    estimate_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class JobCancelRequested(Event):
     """The user, or an administrator, cancels one job."""
 

@@ -129,6 +129,12 @@ def _job_cancel_requested(c: Centre, event: events.JobCancelRequested, now: floa
 # the work
 
 
+def _job_estimated(c: Centre, event: events.JobEstimated, now: float) -> None:
+    job = c.jobs.get(event.job_id)
+    if job is not None and job.status is JobStatus.QUEUED:
+        jobs.estimated(c, job, event.estimate_seconds)
+
+
 def _job_prepared(c: Centre, event: events.JobPrepared, now: float) -> None:
     job = c.jobs.get(event.job_id)
     if job is not None:
@@ -202,6 +208,7 @@ HANDLERS: dict[type[events.Event], Callable[[Centre, Any, float], None]] = {
     events.WorkloadCancelRequested: _workload_cancel_requested,
     events.JobSubmitted: _job_submitted,
     events.JobCancelRequested: _job_cancel_requested,
+    events.JobEstimated: _job_estimated,
     events.JobPrepared: _job_prepared,
     events.JobLocked: _job_locked,
     events.JobReleased: _job_released,

@@ -9,6 +9,9 @@ from ketline.core.lifecycle import IllegalTransition, JobStep, job_step
 from ketline.core.model import Failure, FailureKind, Job, JobStatus, Reason, Stage, UsageLine
 from ketline.core.timers import TimerKind
 
+SAME_SECONDS = 1e-6
+"""What a clock of seconds since the epoch can't tell apart."""
+
 
 def join(c: Centre, job: Job) -> None:
     """A new or restored job becomes known; a queued one takes its place in the queue."""
@@ -43,6 +46,26 @@ def leave_queue(c: Centre, job: Job, group: Group | None) -> Job:
         c.qpus[job.qpu_id].pool.remove_single(job)
     own = c.jobs[job.job_id] = c.unfinished[job.instance_id][job.job_id] = twin_of(job)
     return own
+
+
+def replace_queued(c: Centre, record: Job) -> None:
+    """Put another record in the place of a queued job, which copies of the centre share."""
+    group = c.group_of(record)
+    c.jobs[record.job_id] = c.unfinished[record.instance_id][record.job_id] = record
+    if group is not None:
+        group.queued[record.job_id] = record
+    if group is None or not group.holds:
+        c.qpus[record.qpu_id].pool.replace_single(record)
+
+
+def estimated(c: Centre, job: Job, seconds: float) -> None:
+    """The usage to expect of a queued job is known."""
+    own = twin_of(job)
+    own.estimate_seconds = seconds
+    replace_queued(c, own)
+    c.changed(own)
+    if c.qpus[job.qpu_id].windows:  # it may fit before the next one now, or not any more
+        c.restless_qpus[job.qpu_id] = c.qpus[job.qpu_id]
 
 
 def start(c: Centre, job: Job, now: float) -> None:
@@ -150,16 +173,17 @@ def leave_qpu(c: Centre, job: Job, qpu_seconds: float, now: float) -> None:
             return
         locked(c, job, max(now - seconds, job.created_at))
         c.timers.clear(TimerKind.JOB_LIMIT, job.job_id)
+    since = now if job.locked_at is None else job.locked_at
     if _billed_by_job(c, job):
-        told = now if job.locked_at is None else job.locked_at
-        c.fair.shares[job.instance_id].meter.unlock(told, seconds)
+        c.fair.shares[job.instance_id].meter.unlock(since, seconds)
         c.restless_instances[job.instance_id] = None
-    # The QPU's own watch decides. News of the lock may have been late; what went before the order to run was
-    # released before that, so that spans of one QPU never overlap.
-    job.locked_at = now - seconds
+    if abs(now - seconds - since) > SAME_SECONDS:
+        # The QPU's own watch decides: news of the lock may have been late. What had the QPU before was
+        # released before the order to run, so that spans of one QPU never overlap.
+        since = job.locked_at = now - seconds
     job.released_at = now
     job.qpu_seconds += seconds
-    c.spans.setdefault(job.job_id, []).append((job.locked_at, now, seconds))
+    c.spans.setdefault(job.job_id, []).append((since, now, seconds))
     group = c.group_of(job)
     if group is not None:
         group.noun.qpu_seconds += seconds

@@ -172,7 +172,7 @@ class Job:
     as they were submitted.
 
     The record of a queued job never changes but for its tags, which decide nothing: another takes its place
-    when the job starts or ends.
+    when its estimate is known, and when the job starts or ends.
     """
 
     job_id: str

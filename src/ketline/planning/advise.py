@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from ketline.planning.workload import Workload
 
 PATIENCE_SECONDS = 30 * 86_400.0
 OTHERS_SHOWN = 600
+ROUNDING_SECONDS = 1e-6
 OWN, OTHERS = "yours", "others"
 
 Situation = Callable[[int], Performer]
@@ -30,10 +32,11 @@ Situation = Callable[[int], Performer]
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The three modes side by side, which of them is advised, why, and what else would help."""
+    """The three modes side by side, which of them is advised (None: none would work), why, and what else
+    would help."""
 
     modes: dict[Mode, ModeForecast]
-    advised: Mode
+    advised: Mode | None
     reasons: tuple[str, ...]
     hints: tuple[str, ...]
     coverage: float
@@ -43,7 +46,7 @@ class Plan:
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
         return {
-            "advised": NAMES_OF_MODES[self.advised],
+            "advised": None if self.advised is None else NAMES_OF_MODES[self.advised],
             "reasons": list(self.reasons),
             "hints": list(self.hints),
             "coverage": self.coverage,
@@ -68,11 +71,17 @@ def plan(
     seed: int = 0,
     coverage: float = 0.9,
     rates: Rates = Rates(),  # noqa: B008 - frozen
+    jobs_budget: float = inf,
 ) -> Plan:
-    """Play the workload in each mode against the same ``replicas`` situations and draw the conclusions."""
+    """Play the workload in each mode against the same ``replicas`` situations and draw the conclusions.
+
+    Fewer are played when all of them together have played ``jobs_budget`` jobs, which bounds the time.
+    """
     outcomes: dict[Mode, list[_Outcome]] = {mode: [] for mode in MODES}
     with uncollected():
         for number in range(seed, seed + replicas):
+            if sum(outcome.played for one in outcomes.values() for outcome in one) >= jobs_budget:
+                break
             for mode in MODES:
                 outcomes[mode].append(
                     _play(workload, mode, situation(number), instance_id, user_id, qpu_id, number)
@@ -83,7 +92,8 @@ def plan(
     modes = {mode: _summarise(mode, outcomes[mode], qpu, coverage, rate) for mode in MODES}
     advised, reasons = recommend(workload, modes)
     tips = hints(workload, modes, advised, instance)
-    return Plan(modes, advised, tuple(reasons), tuple(tips), coverage, replicas, rates.currency)
+    played = len(outcomes[Mode.JOB])
+    return Plan(modes, advised, tuple(reasons), tuple(tips), coverage, played, rates.currency)
 
 
 # ---------------------------------------------------------------- one run
@@ -100,6 +110,7 @@ class _Outcome:
     finished: bool
     refused: str
     panel: Panel | None
+    played: int
 
 
 def _play(
@@ -116,22 +127,24 @@ def _play(
     mine = {job.job_id for job in trace.jobs} | {row.workload_id for row in trace.workloads}
     users = Users(performer, trace)
     users.run(at + PATIENCE_SECONDS)
+    played = len(performer.record.jobs)
     refused = next((reason.message for name, reason in performer.record.rejected if name in mine), "")
     jobs = [job for job in performer.record.jobs if job.job_id in mine]
     own = [row for row in performer.record.workloads if row.workload_id in mine]
     finished = [job for job in jobs if job.status is JobStatus.COMPLETED]
     if refused or not finished:
-        return _Outcome(0, 0, 0, 0, 0, 0, finished=False, refused=refused, panel=None)
+        return _Outcome(0, 0, 0, 0, 0, 0, finished=False, refused=refused, panel=None, played=played)
     end = max(job.finished_at or at for job in finished)
     pending = union((job.created_at, end if job.finished_at is None else job.finished_at) for job in jobs)
     waiting = _length(pending) - _length(union(span for job in jobs for span in _at_work(job)))
+    waiting = waiting if waiting > ROUNDING_SECONDS else 0.0
     usage = sum(line.seconds for line in performer.record.lines if (line.job_id or line.workload_id) in mine)
     split = session_figures([row for row in own if row.mode is Mode.SESSION], jobs)
     windows = sum(len(row.windows) for row in own)
     panel = _panel(mode, performer, jobs, mine, at, end, usage)
     return _Outcome(
         end - at, waiting, usage, split.idle_seconds, split.classical_seconds, windows,
-        finished=len(finished) == len(trace.jobs), refused="", panel=panel,
+        finished=len(finished) == len(trace.jobs), refused="", panel=panel, played=played,
     )  # fmt: skip
 
 
@@ -156,10 +169,11 @@ def _panel(
         for job in (*performer.record.jobs, *performer.scheduler.jobs.values())
         if job.job_id not in mine
         and job.qpu_id == qpu_id
-        and job.running_at is not None
-        and job.running_at < end
+        and job.created_at < end
         and (job.finished_at is None or job.finished_at > at)
-    ][:OTHERS_SHOWN]
+    ]
+    strangers.sort(key=lambda job: inf if job.running_at is None else job.running_at)
+    del strangers[OTHERS_SHOWN:]
     spans = [span for row in performer.record.workloads if row.workload_id in mine for span in row.windows]
     windows = tuple(
         Window(
@@ -174,7 +188,8 @@ def _panel(
     return Panel(
         title=f"{NAMES_OF_MODES[mode]} mode",
         explanation="",
-        jobs=tuple(_span(job, OWN, at) for job in jobs) + tuple(_span(job, OTHERS, at) for job in strangers),
+        jobs=tuple(_span(job, OWN, at, end) for job in jobs)
+        + tuple(_span(job, OTHERS, at, end) for job in strangers),
         windows=windows,
         lanes=performer.scheduler.qpus[qpu_id].lanes,
         others=frozenset({OTHERS}),
@@ -182,16 +197,17 @@ def _panel(
     )
 
 
-def _span(job: Job, name: str, since: float) -> JobSpan:
+def _span(job: Job, name: str, since: float, until: float) -> JobSpan:
     def clipped(at: float | None) -> float | None:
         return None if at is None else max(at, since)
 
+    started = job.running_at is not None and job.running_at < until
     locks = ()
-    if job.locked_at is not None and job.released_at is not None and job.released_at > since:
+    if job.locked_at is not None and job.released_at is not None and since < job.released_at and started:
         locks = ((max(job.locked_at, since), job.released_at),)  # type: ignore[assignment]  # () widens
     return JobSpan(
-        job.job_id, name, max(job.created_at, since), clipped(job.running_at), clipped(job.finished_at),
-        clipped(job.ready_at), locks,
+        job.job_id, name, max(job.created_at, since), clipped(job.running_at) if started else None,
+        clipped(job.finished_at) if started else None, clipped(job.ready_at) if started else None, locks,
     )  # fmt: skip
 
 

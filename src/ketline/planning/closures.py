@@ -13,6 +13,7 @@ from ketline.core import events
 from ketline.core.model import QpuWindow
 from ketline.planning.synthetic import Part
 from ketline.planning.virtual import Performer
+from ketline.problems import problem
 
 
 class ClosureError(ValueError):
@@ -68,7 +69,7 @@ def parse_window(text: str, start: float | None) -> Window:
         return Window.model_validate(given)
     except ValidationError as error:
         first = error.errors()[0]
-        raise ClosureError(f"{text!r}: {first['loc'][0]}: {first['msg']}") from error
+        raise ClosureError(f"{text!r}: {first['loc'][0]}: {problem(first)}") from error
 
 
 def _start(text: str, start: float | None, whole: str) -> float:

@@ -96,7 +96,7 @@ def _draw_utilisation(axes: Axes, setting: Setting, style: str) -> None:
     axes.step(hours, busy, style, where="post", color="#333333", label=setting.variation.describe())
     axes.set_ylim(0, 1.02)
     axes.set_xlabel("hours")
-    axes.set_ylabel("QPUs on jobs")
+    axes.set_ylabel("share of the QPUs' time on jobs")
     axes.set_title("Utilisation over time (first seed)")
     axes.grid(alpha=0.3)
 

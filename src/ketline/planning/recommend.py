@@ -76,9 +76,11 @@ def _than(seconds: float, other: float) -> str:
     return f"{mine} either way" if mine == others else f"{mine} instead of {others}"
 
 
-def recommend(workload: Workload, modes: dict[Mode, ModeForecast]) -> tuple[Mode, list[str]]:
-    """The advised mode, and why."""
+def recommend(workload: Workload, modes: dict[Mode, ModeForecast]) -> tuple[Mode | None, list[str]]:
+    """The advised mode, and why; None when the workload would run in no mode."""
     job, batch, session = (modes[mode] for mode in MODES)
+    if all(forecast.refused for forecast in modes.values()):
+        return None, list(dict.fromkeys(forecast.refused for forecast in modes.values()))
     reasons: list[str] = []
     if session.refused:
         reasons.append(f"A session isn't possible: {session.refused}")
@@ -137,21 +139,40 @@ def _for_session(workload: Workload, session: ModeForecast, best: ModeForecast) 
 
 
 def hints(
-    workload: Workload, modes: dict[Mode, ModeForecast], advised: Mode, instance: InstanceSpec
+    workload: Workload, modes: dict[Mode, ModeForecast], advised: Mode | None, instance: InstanceSpec
 ) -> list[str]:
     """What else would save time or usage."""
+    if advised is None:
+        return []
     found = []
     job_seconds = workload.job_seconds
-    if not workload.iterative and workload.jobs > 1 and job_seconds < 60 and workload.circuits is not None:
+    if not workload.iterative and workload.jobs > 1 and job_seconds < 60:
         saved = (workload.jobs - 1) * workload.overhead_seconds
-        if saved > 0:
+        if workload.circuits is None:
+            found.append(
+                f"Jobs under a minute are better combined: one job instead of {workload.jobs} saves the "
+                f"fixed QPU time of the others, up to {clock(min(saved, workload.jobs * job_seconds))}."
+            )
+        elif saved > 0:
             found.append(
                 f"Jobs under a minute are better combined: one job instead of {workload.jobs} saves "
                 f"{clock(saved)} of fixed QPU time."
             )
+    delay = (workload.circuits or 0) * workload.shots * workload.rep_delay_seconds
+    if delay > 0.5 * job_seconds:
+        found.append(
+            f"Of a job's {clock(job_seconds)}, {clock(delay)} are delay between shots: a shorter rep_delay "
+            "saves time, and prepares qubits less well."
+        )
     if workload.jobs == 1 and job_seconds > 300:
         found.append(
             "Splitting the job into about five parts in a batch overlaps classical and quantum work."
+        )
+    classical = workload.prepare_seconds + workload.finalize_seconds
+    large = job_seconds >= 60 and classical > 0.05 * job_seconds
+    if advised is Mode.SESSION and workload.jobs_per_iteration == 1 and large:
+        found.append(
+            "Breaking each job of the session into a few parts overlaps their classical work with the QPU's."
         )
     if advised is Mode.SESSION:
         if workload.think_seconds > instance.interactive_ttl_seconds:

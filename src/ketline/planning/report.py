@@ -75,7 +75,7 @@ def qpu_rows(setting: Setting) -> list[Row]:
 
 QPU_COLUMNS = {
     "qpu": "QPU",
-    "utilisation": "on jobs",
+    "utilisation": "share of time on jobs",
     "calibrating": "calibrating",
     "idle_in_sessions": "idle in sessions",
     "closed": "in windows",

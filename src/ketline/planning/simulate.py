@@ -24,6 +24,7 @@ from ketline.planning.synthetic import Part, Stream
 from ketline.planning.trace import Trace
 from ketline.planning.users import Users
 from ketline.planning.virtual import Performer, Record
+from ketline.problems import problem
 
 GRACE_SECONDS = 90 * 86_400.0
 """How long after the last submission a simulation may take to work off its queue."""
@@ -60,7 +61,7 @@ def load_toml(path: Path) -> Load:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise trace_format.TraceError([f"{path}: not TOML: {error}"]) from error
     except ValidationError as error:
-        problems = [f"{path}: {'.'.join(map(str, e['loc'])) or 'load'}: {e['msg']}" for e in error.errors()]
+        problems = [f"{path}: {'.'.join(map(str, e['loc'])) or 'load'}: {problem(e)}" for e in error.errors()]
         raise trace_format.TraceError(problems) from error
 
 

@@ -23,7 +23,7 @@ DAY_SECONDS = 86_400.0
 class Part(BaseModel):
     """A table of a description; unknown keys are refused."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
 
 
 class Poisson(Part):

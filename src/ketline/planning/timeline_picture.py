@@ -25,6 +25,8 @@ IDLE = "#C0392B"
 CLASSICAL, WAITING, ON_QPU = 0.38, 0.22, 1.0
 
 WAIT_HEIGHT = 0.26
+OTHERS_WAITING = 24
+"""Rows for others who wait at a time; more wait where the strip's name ends in an ellipsis."""
 LANE_HEIGHT = 0.74
 QPU_HEIGHT = 1.25
 INCHES_A_ROW = 0.27
@@ -101,8 +103,10 @@ class _Painter:
         others = stack_waiting([j for j in panel.jobs if j.workload in panel.others], self.end)
         # A strip needs three thin rows, or its name doesn't fit beside it.
         self.own_waiting = max(3, 1 + max(own.values(), default=0)) if own else 0
-        self.all_waiting = self.own_waiting + (max(3, 1 + max(others.values())) if others else 0)
-        self.waiting = own | {job_id: self.own_waiting + row for job_id, row in others.items()}
+        shown = {job_id: row for job_id, row in others.items() if row < OTHERS_WAITING}
+        self.more_wait = len(shown) < len(others)
+        self.all_waiting = self.own_waiting + (max(3, 1 + max(shown.values())) if shown else 0)
+        self.waiting = own | {job_id: self.own_waiting + row for job_id, row in shown.items()}
         self.lanes_top = self.all_waiting * WAIT_HEIGHT + 0.85
         self.qpu_top = self.lanes_top + panel.lanes + 0.15
         self.bottom = self.qpu_top + QPU_HEIGHT
@@ -120,8 +124,9 @@ class _Painter:
         for job in self.panel.jobs:
             colour = self.colours[job.workload]
             waited_until = self.end if job.running_at is None else job.running_at
-            top = self.waiting[job.job_id] * WAIT_HEIGHT
-            self._bar(job.created_at, waited_until, top, WAIT_HEIGHT * 0.62, colour, 0.85)
+            if job.job_id in self.waiting:
+                top = self.waiting[job.job_id] * WAIT_HEIGHT
+                self._bar(job.created_at, waited_until, top, WAIT_HEIGHT * 0.62, colour, 0.85)
             if job.running_at is None:
                 continue
             end = self.end if job.finished_at is None else job.finished_at
@@ -189,7 +194,13 @@ class _Painter:
         if self.own_waiting:
             rows.insert(0, (self.own_waiting / 2 * WAIT_HEIGHT, "waiting"))
         if self.all_waiting > self.own_waiting:
-            rows.insert(0, ((self.own_waiting + self.all_waiting) / 2 * WAIT_HEIGHT, "others wait"))
+            rows.insert(
+                0,
+                (
+                    (self.own_waiting + self.all_waiting) / 2 * WAIT_HEIGHT,
+                    "others wait …" if self.more_wait else "others wait",
+                ),
+            )
         axes.set_yticks([at for at, _ in rows], [name for _, name in rows], fontsize=8.5, color=INK)
         axes.get_yticklabels()[-1].set_fontweight("bold")
         axes.tick_params(axis="y", length=0)

@@ -15,6 +15,10 @@ from ketline.core.model import Mode
 from ketline.planning.history import closed_loop
 from ketline.planning.synthetic import Part
 from ketline.planning.trace import Trace, TraceJob, TraceWorkload
+from ketline.problems import problem
+
+LONGEST_JOB_SECONDS = 10_800.0
+"""Usage at which a service stops any job (``modes.md`` C10)."""
 
 
 class WorkloadError(ValueError):
@@ -26,7 +30,7 @@ class Workload(Part):
 
     jobs: int = Field(ge=1, le=10_000)
     """How many jobs."""
-    qpu_seconds: float | None = Field(None, gt=0, le=10_800)
+    qpu_seconds: float | None = Field(None, gt=0, le=LONGEST_JOB_SECONDS)
     """QPU time of a job; or give circuits and shots."""
     circuits: int | None = Field(None, ge=1)
     """Circuits of a job after broadcasting."""
@@ -54,7 +58,7 @@ class Workload(Part):
     """Whether later jobs use noise that earlier ones learned (PEA, PEC), which should still be fresh."""
     spread: float = Field(0.25, ge=0, le=2)
     """Standard deviation of the logarithm of all times: how far they may be off."""
-    program: str = "sampler"
+    program: str = Field("sampler", max_length=64)
     """Program of the jobs."""
 
     @model_validator(mode="after")
@@ -70,6 +74,15 @@ class Workload(Part):
             for name in ("think_seconds", "jobs_per_iteration"):
                 if name in given and getattr(self, name) != type(self).model_fields[name].default:
                     raise ValueError(f"{name} needs iterative = true")
+        if self.jobs_per_iteration > self.jobs:
+            raise ValueError(
+                f"jobs_per_iteration = {self.jobs_per_iteration} is more than all {self.jobs} jobs"
+            )
+        if self.job_seconds > LONGEST_JOB_SECONDS:
+            raise ValueError(
+                f"{self.circuits} circuits of {self.shots} shots take {self.job_seconds:,.0f} s, which is"
+                f" longer than the longest job ({LONGEST_JOB_SECONDS:,.0f} s); describe more and smaller jobs"
+            )
         return self
 
     @property
@@ -134,10 +147,10 @@ class Workload(Part):
 def described(values: dict[str, Any], source: str) -> Workload:
     """A description from flags or a file; `WorkloadError` names source and key."""
     try:
-        return Workload.model_validate(values)
+        return Workload.model_validate(values, strict=True)
     except ValidationError as error:
         lines = [
-            f"{source}: {'.'.join(map(str, e['loc'])) or 'workload'}: {e['msg']}" for e in error.errors()
+            f"{source}: {'.'.join(map(str, e['loc'])) or 'workload'}: {problem(e)}" for e in error.errors()
         ]
         raise WorkloadError("\n".join(lines)) from error
 

@@ -30,6 +30,9 @@ from ketline.store.writer import Writer
 class Performer(Protocol):
     """Does what the core says; the answers come back through `Engine.feed`."""
 
+    def queued(self, job: Job) -> None:
+        """A job waits."""
+
     def prepare(self, job: Job, record: JobRecord) -> None:
         """Prepare a job."""
 
@@ -134,6 +137,8 @@ class Engine:
         record.counted_as = job.status
         self._show_job(job, record)
         self.perform(actions, now)
+        if job.status is JobStatus.QUEUED:
+            self._doer().queued(job)
         self._flush_soon()
 
     def retag(self, job_id: str, tags: tuple[str, ...]) -> None:

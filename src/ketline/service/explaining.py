@@ -79,6 +79,7 @@ class ExplainingDoor:
     async def estimate(self, principal: Principal, asked: Asked) -> Estimated:
         """What a job of so many executions would use, before it is submitted; BACKEND_NOT_FOUND."""
         backend = self._house.backend_of(principal, asked.backend)
+        self._house.check_program(asked.program)
         delay = asked.rep_delay_seconds
         given: dict[str, Any] = {
             "rep_delay_seconds": backend.device.default_rep_delay_seconds if delay is None else delay
@@ -165,6 +166,7 @@ class ExplainingDoor:
     ) -> Plan:
         """A workload in the three modes under the present queue; BACKEND_NOT_FOUND."""
         found = self._house.backend_of(principal, backend)
+        self._house.check_program(workload.program)
         return await (await self._foresight()).plan(
             workload, principal.instance_id, principal.user_id, found.name, replicas, rates
         )

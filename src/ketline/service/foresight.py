@@ -26,7 +26,7 @@ from ketline.planning.estimate import Rates
 from ketline.planning.forecast import BYSTANDERS, Forecast, Forecaster
 from ketline.planning.history import History
 from ketline.planning.replica import Present
-from ketline.planning.situations import live
+from ketline.planning.situations import crowd_before, live
 from ketline.planning.trace import Trace, TraceJob, TraceWorkload, of_job, of_workload
 from ketline.planning.workload import Workload as Described
 from ketline.service import traces
@@ -46,8 +46,8 @@ KEEP_SECONDS = 60.0
 UNREAD_NEWS = 20_000
 """What is kept while nobody asks: the latest, as a day's past would hold."""
 SWITCH_SECONDS = 0.0005
-PLAN_JOBS = 3_000
-"""Jobs that all replicas of a plan may play together, in each mode."""
+PLAN_JOBS = 9_000
+"""Jobs that all replicas of a plan may play together, in all modes: a second's work."""
 
 
 T = TypeVar("T")
@@ -141,23 +141,25 @@ class Foresight:
             def work() -> Plan:
                 self._take_in_news()
                 forecaster = self._forecaster
+                now = snapshot.taken_at
+                crowd = crowd_before(snapshot.scheduler, now, workload, instance_id, qpu_id)
                 situation = live(
-                    snapshot.scheduler,
+                    crowd.scheduler,
                     snapshot.present,
                     forecaster.model,
                     forecaster.history,
-                    snapshot.taken_at,
+                    now,
+                    crowd.bundles,
                 )
-                jobs = len(snapshot.scheduler.jobs) + workload.jobs
-                affordable = max(1, min(replicas, PLAN_JOBS // jobs))
                 return plan(
                     workload,
                     situation,
                     instance_id,
                     qpu_id,
                     user_id=user_id,
-                    replicas=affordable,
+                    replicas=replicas,
                     rates=rates,
+                    jobs_budget=PLAN_JOBS,
                 )
 
             return await _aside(work)

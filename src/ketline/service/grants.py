@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from ketline.config import PLAN_FIGURES, InstanceSettings, PlanSettings
 from ketline.errors import INVALID_REQUEST, KetlineError
+from ketline.problems import problem
 from ketline.service import instances, keys
 from ketline.service.instances import Instance
 from ketline.service.views import Principal
@@ -144,6 +145,8 @@ def changed_instance(
     check_plan(settings.plan, plans)
     overrides = {**kept, **{name: getattr(settings, name) for name in own}}
     if "qpus" in given:
+        if settings.qpus == ():
+            raise refused("qpus", "an instance without a QPU can do nothing; null allows all")
         overrides.pop("qpus", None)
         if settings.qpus is not None:
             overrides["qpus"] = list(settings.qpus)
@@ -189,7 +192,7 @@ def settings_of(given: Mapping[str, Any]) -> InstanceSettings:
         return InstanceSettings.model_validate_json(orjson.dumps(dict(given)), strict=True)
     except ValidationError as error:
         first = error.errors()[0]
-        raise refused(".".join(map(str, first["loc"])) or "body", first["msg"]) from error
+        raise refused(".".join(map(str, first["loc"])) or "body", problem(first)) from error
 
 
 def check_plan(plan: str, plans: Mapping[str, PlanSettings]) -> None:

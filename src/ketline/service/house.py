@@ -15,6 +15,7 @@ from ketline.errors import (
     INSTANCE_NOT_FOUND,
     INTERNAL,
     NOT_AUTHORIZED,
+    PROGRAM_NOT_FOUND,
     REGISTRY,
     KetlineError,
 )
@@ -113,6 +114,11 @@ class House:
         """Only the owner changes what is theirs, and whoever manages the instance."""
         if principal.role == "user" and principal.user_id != user_id:
             raise KetlineError(NOT_AUTHORIZED, who="This user", action=action)
+
+    def check_program(self, program: str) -> None:
+        """PROGRAM_NOT_FOUND unless it is installed."""
+        if program not in self.programs:
+            raise KetlineError(PROGRAM_NOT_FOUND, program=program, installed=", ".join(sorted(self.programs)))
 
     def mocks(self) -> tuple[str, ...]:
         """The names of the dry-run twins."""

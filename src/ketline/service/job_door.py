@@ -15,7 +15,6 @@ from ketline.errors import (
     JOB_NOT_CANCELLABLE,
     JOB_NOT_FINAL,
     JOB_NOT_FOUND,
-    PROGRAM_NOT_FOUND,
     STORAGE_FAILED,
     KetlineError,
 )
@@ -61,12 +60,7 @@ class JobDoor:
         return self._at_hand(job_id)
 
     def _check_request(self, request: JobRequest, backend: Backend) -> None:
-        if request.program not in self._house.programs:
-            raise KetlineError(
-                PROGRAM_NOT_FOUND,
-                program=request.program,
-                installed=", ".join(sorted(self._house.programs)),
-            )
+        self._house.check_program(request.program)
         known = backend.device.calibration_id
         if request.calibration_id is not None and request.calibration_id != known:
             raise KetlineError(

@@ -6,7 +6,7 @@ import logging
 from dataclasses import replace
 
 from ketline.core.events import CalibrationRequested, InstanceRegistered, QpuRegistered, WindowAnnounced
-from ketline.core.model import QpuMode, QpuWindow
+from ketline.core.model import JobStatus, QpuMode, QpuWindow
 from ketline.service import records
 from ketline.service.backends import Backend
 from ketline.service.calibrations import Calibrations
@@ -67,6 +67,9 @@ def restore(
         engine.known_workloads.add(workload.workload_id)
         engine.board.pin_workload(records.workload_view(workload))
     engine.perform(engine.scheduler.restore(jobs, workloads, usage, now, seen_at or None), now)
+    for job in engine.scheduler.jobs.values():
+        if job.status is JobStatus.QUEUED and engine.performer is not None:
+            engine.performer.queued(job)
     _restore_calibrations(store, engine, backends, calibrations)
     return windows
 

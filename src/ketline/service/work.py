@@ -30,6 +30,7 @@ from ketline.service.backends import Backend
 from ketline.service.engine import Engine
 from ketline.service.failing import failure_of
 from ketline.service.machines import Machines
+from ketline.service.queued import QueuedJobs
 from ketline.service.records import JobRecord
 from ketline.store.files import FileKind, Files
 
@@ -58,6 +59,7 @@ class Work:
         self._tidying: set[asyncio.Task[None]] = set()
         self._sweeper = ThreadPoolExecutor(1, thread_name_prefix="ketline-sweeper")
         self.machines = Machines(self, engine, backends)
+        self._queued = QueuedJobs(self, engine, pool, files, settings.prepare_seconds)
 
     @property
     def scratch(self) -> Path:
@@ -65,6 +67,11 @@ class Work:
         return self._scratch
 
     # what the core says
+
+    def queued(self, job: Job) -> None:
+        """Look at a job that waits for a QPU, when there is time for it."""
+        if self._backends[job.qpu_id].serial:
+            self._queued.add(job)
 
     def prepare(self, job: Job, record: JobRecord) -> None:
         """Prepare a job in a worker."""
@@ -113,6 +120,7 @@ class Work:
 
     async def close(self) -> None:
         """Stop everything; nothing of it is told to the core."""
+        await self._queued.close()
         doing = [*self._doing.values(), *self._tidying]
         for task in doing:
             task.cancel()
@@ -151,7 +159,8 @@ class Work:
         self._tidying.add(task)
         task.add_done_callback(self._tidying.discard)
 
-    def _args(self, job: Job, record: JobRecord) -> dict[str, Any]:
+    def args_of(self, job: Job, record: JobRecord) -> dict[str, Any]:
+        """What every task of a job needs to know."""
         # What private jobs hold is kept nowhere.
         return self.task_args(
             self._backends[job.qpu_id],
@@ -185,7 +194,7 @@ class Work:
         return on_qpu if self._backends[job.qpu_id].serial else Urgency.BACKGROUND
 
     async def _prepare(self, job: Job, record: JobRecord) -> None:
-        args = self._args(job, record)
+        args = self.args_of(job, record)
 
         async def work() -> Event:
             local = self._files.local_path(FileKind.PAYLOAD, job.job_id)
@@ -212,7 +221,7 @@ class Work:
         async def work() -> Event:
             # The core stops it when its limit is reached; a worker that hangs is killed a little later.
             longest = job.limit_seconds + 60.0
-            args = self._args(job, record)
+            args = self.args_of(job, record)
             answer = await self._pool.run(
                 "simulate", args, timeout_seconds=longest, urgency=Urgency.BACKGROUND
             )
@@ -225,7 +234,7 @@ class Work:
 
     async def _finalize(self, job: Job, record: JobRecord) -> None:
         async def work() -> Event:
-            args = self._args(job, record)
+            args = self.args_of(job, record)
             answer = await self._pool.run(
                 "finalize",
                 args,
