@@ -16,12 +16,12 @@ OWNER = Principal("ada", "key-1", "user")
 
 
 def test_a_token_names_its_owner():
-    token, expires = Tokens(SECRET, 3_600).issue(OWNER)
-    assert Tokens(SECRET, 60).read(token) == (OWNER, expires)
+    token, expires = Tokens(SECRET, 3_600, time.time).issue(OWNER)
+    assert Tokens(SECRET, 60, time.time).read(token) == (OWNER, expires)
 
 
 def test_the_client_finds_whole_numbers_in_it():
-    token, _ = Tokens(SECRET, 3_600).issue(OWNER)
+    token, _ = Tokens(SECRET, 3_600, time.time).issue(OWNER)
     middle = token.split(".")[1]
     claims = json.loads(base64.urlsafe_b64decode(middle + "=" * (-len(middle) % 4)))
     assert isinstance(claims["iat"], int)
@@ -51,5 +51,16 @@ def _claims(**change):
 )
 def test_other_tokens_are_refused(token):
     with pytest.raises(KetlineError) as caught:
-        Tokens(SECRET, 60).read(token)
+        Tokens(SECRET, 60, time.time).read(token)
     assert caught.value.kind is BAD_CREDENTIALS
+
+
+def test_a_token_lives_by_the_servers_clock_and_not_by_the_machines():
+    now = [time.time() + 7_200]
+    tokens = Tokens(SECRET, 60, lambda: now[0])
+    token, expires = tokens.issue(OWNER)  # by the machine's clock it comes from the future
+    assert tokens.read(token) == (OWNER, expires)
+    now[0] += 61
+    with pytest.raises(KetlineError) as caught:
+        tokens.read(token)
+    assert "expired" in caught.value.message

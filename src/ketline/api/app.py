@@ -131,7 +131,9 @@ async def create_app(runtime: Runtime, settings: Settings) -> Application:
         redoc_url=None,
         redirect_slashes=False,
     )
-    tokens = Tokens(await runtime.signing_secret(), settings.server.token_seconds)
+    tokens = Tokens(
+        await runtime.signing_secret(), settings.server.token_seconds, lambda: runtime.now().timestamp()
+    )
     app.state.gate = Gate(runtime, tokens)
     app.state.settings = settings
     app.state.holding = Holding(runtime, settings.server)

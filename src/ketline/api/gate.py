@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 from starlette.types import Scope
 
 from ketline.api.asked import invalid
@@ -43,7 +41,7 @@ class Gate:
 
     async def _owner(self, authorization: bytes) -> Principal:
         known = self._verified.get(authorization)
-        if known is not None and known[1] > time.time():
+        if known is not None and known[1] > self.tokens.now():
             return known[0]
         kind, _, secret = authorization.partition(b" ")
         secret = secret.strip()
