@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 import pytest
 from qiskit import QuantumCircuit
+from qiskit_ibm_runtime import SamplerV2
 from wire_lab import Server, posted, serving, settled, submit, until
 
 from ketline.client import connect
@@ -35,6 +36,10 @@ name = "lab"
 
 [[instances]]
 name = "shop"
+
+[[instances]]
+name = "spent"
+allocation_seconds = 0.25
 
 [[qpus]]
 name = "ket_manila"
@@ -253,6 +258,8 @@ def test_usage_agrees_everywhere_and_costs_what_the_rates_say(
         by_date = pat.get("/analytics/usage_grouped_by_date", params={"group_by": "instance"}).json()["data"]
         assert sum(day["usage"] for day in by_date) / 1e3 == pytest.approx(everything, abs=1e-3)
         assert {day["instance"] for day in by_date} == {crn}
+        waits = [day["queue_time"] for day in by_date]
+        assert sum(wait["count"] for wait in waits) == analytics["queue_time"]["count"] == 5
 
         for line in ledger:
             price = 3.0 if line["backend"] == "ket_paced" else 2.0
@@ -271,6 +278,35 @@ def test_usage_agrees_everywhere_and_costs_what_the_rates_say(
         assert split["as_batch_seconds"] <= split["billed_seconds"]
         for name, seconds in (("cost", "billed_seconds"), ("cost_as_batch", "as_batch_seconds")):
             assert split[name]["amount"] == pytest.approx(2.0 * split[seconds], abs=1e-5)
+
+
+@pytest.mark.feature("Instances", "No usage left: `usage()` says 0, `run()` warns, and the job waits")
+def test_the_client_shows_that_nothing_remains_and_what_a_raised_limit_gives(
+    centre: Server, admin: httpx.Client, bell: QuantumCircuit
+) -> None:
+    """``modes.md`` F11, F07, F08: an allocation, a limit above it, and usage above both."""
+    service = connect(centre.url, make_key(admin, centre, "eve", instances=["spent"]), instance="spent")
+    backend = service.backend("ket_paced")
+    SamplerV2(backend).run([bell], shots=50).result()
+    spent = own(centre, "/instances/spent")
+    assert admin.patch(spent, json={"limit_seconds": 0.5}).status_code == 200
+    told = service.usage()
+    assert told["usage_allocation_seconds"] < told["usage_limit_seconds"] < told["usage_consumed_seconds"]
+    assert told["usage_limit_reached"] is True
+    assert told["usage_remaining_seconds"] == 0
+    with pytest.warns(UserWarning, match="has met its usage limit"):
+        job = SamplerV2(backend).run([bell], shots=50)
+    assert job.status() == "QUEUED"
+    with entering(centre, centre.key, "spent") as inside:
+        why = inside.get(own(centre, f"/jobs/{job.job_id()}/explain")).json()
+        assert why["reason"]["why"] == "usage_limit"
+        assert "of its limit of 0.5 s" in why["reason"]["message"]
+        assert why["start"] is None
+    assert admin.patch(spent, json={"limit_seconds": 60}).status_code == 200
+    assert job.result()[0].data.c.num_shots == 50
+    told = service.usage()
+    assert told["usage_limit_reached"] is False
+    assert told["usage_remaining_seconds"] == pytest.approx(60 - told["usage_consumed_seconds"])
 
 
 def test_users_see_their_own_lines_only(centre: Server, admin: httpx.Client, bell: QuantumCircuit) -> None:
@@ -294,12 +330,15 @@ def test_users_see_their_own_lines_only(centre: Server, admin: httpx.Client, bel
         ("/analytics/usage", {"interval_start": "yesterday"}, "interval_start"),
         ("/analytics/usage", {"interval_start": "2030-01-01T00:00:00Z"}, "interval_start"),
         ("/analytics/usage", {"what": "1"}, "what"),
+        ("/ketline/v1/ledger", {"start": "2030-01-01", "end": "2029-01-01"}, "start"),
+        ("/ketline/v1/ledger/totals", {"start": "2030-01-01", "end": "2030-01-01"}, "start"),
     ],
 )
-def test_wrong_analytics_requests_name_the_field(
-    admin: httpx.Client, path: str, params: dict[str, str], field: str
+def test_wrong_requests_about_usage_name_the_field(
+    centre: Server, admin: httpx.Client, path: str, params: dict[str, str], field: str
 ) -> None:
-    answer = admin.get(path, params=params)
+    ours = path.startswith("/ketline")
+    answer = admin.get(f"{centre.url}{path}" if ours else path, params=params)
     assert answer.status_code == 400
     assert answer.json()["errors"][0]["message"].startswith(f"{field}:")
 
