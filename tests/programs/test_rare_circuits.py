@@ -8,11 +8,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+from ibm_quantum_schemas.common import CompressedQpyDataModel, SamplexModel
+from ibm_quantum_schemas.common.tensor import CompressedTensorModel
 from lab import context, decoded, emulated, simulator_device
 from qiskit import ClassicalRegister, QuantumCircuit
-from qiskit.circuit import Clbit, Parameter
+from qiskit.circuit import Clbit, Gate, Parameter
 from qiskit.circuit.classical import types
+from qiskit.circuit.library import CCXGate, RZZGate
+from qiskit.quantum_info import PauliList
 from qiskit_ibm_runtime import RuntimeEncoder
+from qiskit_ibm_runtime.results.noise_learner import LayerError, PauliLindbladError
+from samplomatic import Twirl, build
 
 from ketline.programs import state as states
 from ketline.units.errors import JobError
@@ -248,3 +254,44 @@ def test_layers_that_would_fill_the_limit_alone_are_not_learned(depths: list[int
     circuit.cx(0, 1)
     with pytest.raises(JobError, match="layer_pair_depths: low-level instructions on a qubit"):
         run("noise-learner", {"circuits": [circuit], "options": {"layer_pair_depths": depths}})
+
+
+@pytest.mark.parametrize("name", ["foo", "ccx", "rzz"])
+def test_a_layer_that_nothing_could_match_is_refused(name: str) -> None:
+    width = 3 if name == "ccx" else 2
+    layer = QuantumCircuit(width)
+    layer.append({"foo": Gate("foo", 2, []), "ccx": CCXGate(), "rzz": RZZGate(0.3)}[name], range(width))
+    noise = LayerError(
+        layer, list(range(width)), PauliLindbladError(PauliList(["X" * width]), np.array([0.1]))
+    )
+    circuit = QuantumCircuit(2)
+    circuit.cx(0, 1)
+    options = {"resilience": {"pec_mitigation": True, "layer_noise_model": [noise]}}
+    with pytest.raises(JobError, match=rf"layer_noise_model\[0\].circuit: a layer can't hold {name} on"):
+        run("estimator", {"pubs": [[circuit, "ZZ", None, 0.5]], "options": options})
+
+
+def test_numbers_of_a_samplex_are_finite() -> None:
+    boxed = QuantumCircuit(2, 2)
+    with boxed.box([Twirl()]):
+        boxed.rz(X, 0)
+        boxed.sx(0)
+        boxed.cx(0, 1)
+    with boxed.box([Twirl()]):
+        boxed.measure([0, 1], [0, 1])
+    template, samplex = build(boxed)
+    bad = CompressedTensorModel.from_numpy(np.array([np.nan])).model_dump()
+    item = {
+        "item_type": "samplex",
+        "samplex": SamplexModel.from_samplex(samplex).model_dump(),
+        "samplex_arguments": {"parameter_values": bad},
+        "shape": [2],
+        "chunk_size": "auto",
+    }
+    program = {
+        "shots": 4,
+        "circuits": CompressedQpyDataModel.from_python([template]).model_dump(),
+        "items": [item],
+    }
+    with pytest.raises(JobError, match=r"samplex_arguments\.parameter_values: a value isn't finite"):
+        run("executor", {"schema_version": "v2.0", "quantum_program": program, "options": {}})

@@ -17,6 +17,7 @@ from ketline.programs.wire.unpack import Budget
 from ketline.programs.wire.values import kind_of, read_array
 
 if TYPE_CHECKING:
+    from qiskit.circuit import QuantumCircuit
     from qiskit.quantum_info import PauliLindbladMap
 
 
@@ -45,10 +46,28 @@ def _read_layer(value: object, budget: Budget, field: str) -> LayerNoise:
         or len(qubits) != circuit.num_qubits
     ):
         raise unreadable(f"{field}.qubits", f"aren't {circuit.num_qubits} different qubits.")
+    _check_gates(circuit, f"{field}.circuit")
     layer, places = layer_of_circuit(circuit, qubits)
     if parts.get("error") is None:
         return LayerNoise(layer, None)
     return LayerNoise(layer, _read_error(parts["error"], places, budget, f"{field}.error"))
+
+
+def _check_gates(circuit: QuantumCircuit, field: str) -> None:
+    """A layer holds gates on two qubits by which it is known again; what stands beside them is no matter."""
+    from qiskit.circuit.library import get_standard_gate_name_mapping
+
+    known = get_standard_gate_name_mapping()
+    for instruction in circuit.data:
+        name, width = instruction.name, len(instruction.qubits)
+        if width < 2 or name == "barrier":
+            continue
+        if width > 2 or name not in known or known[name].params:
+            raise unreadable(
+                field,
+                f"a layer can't hold {name} on {width} qubits.",
+                "Give layers of gates such as cx, cz and ecr.",
+            )
 
 
 def _read_error(value: object, places: Sequence[int], budget: Budget, field: str) -> PauliLindbladMap:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import orjson
 
 from ketline.programs.failures import unreadable
@@ -11,6 +12,7 @@ from ketline.programs.wire.arrays import read_tensor
 from ketline.programs.wire.guard import guarded
 from ketline.programs.wire.qpy_files import check_qpy_header
 from ketline.programs.wire.unpack import Budget
+from ketline.programs.wire.values import finite
 
 if TYPE_CHECKING:
     from qiskit.quantum_info import PauliLindbladMap
@@ -69,6 +71,8 @@ def bind_arguments(
                 read = read_pauli_lindblad_map(value, here)
             else:
                 read = read_tensor(value, budget, here, compressed=compressed)
+                if read.dtype.kind in "fc" and not np.isfinite(read).all():
+                    raise unreadable(here, "a value isn't finite.")
         elif not isinstance(value, (bool, int)):
             raise unreadable(here, f"{type(value).__name__} can't be an argument.")
 
@@ -91,6 +95,8 @@ def read_pauli_lindblad_map(value: dict[str, Any], field: str) -> PauliLindbladM
     qubits, terms = value["num_qubits"], value["sparse_terms"]
     if type(qubits) is not int or not 0 <= qubits <= _MAX_QUBITS or not isinstance(terms, list):
         raise unreadable(field, "num_qubits isn't a possible number, or sparse_terms isn't a list.")
+    if not all(isinstance(term, list) and len(term) == 3 and finite(term[2]) for term in terms):
+        raise unreadable(field, "a term isn't a word of Paulis, a list of qubits, and a finite rate.")
     made: PauliLindbladMap = guarded(
         lambda: PauliLindbladMap.from_sparse_list([(p, q, float(r)) for p, q, r in terms], qubits),
         field,
