@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
+import json
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,8 +16,10 @@ import httpx
 import pytest
 from qiskit import QuantumCircuit
 from qiskit_ibm_runtime import SamplerV2
+from typer.testing import CliRunner
 from wire_lab import Server, posted, serving, settled, submit, until
 
+from ketline.cli.main import app
 from ketline.client import connect
 
 CONFIG = """
@@ -265,6 +269,18 @@ def test_usage_agrees_everywhere_and_costs_what_the_rates_say(
             price = 3.0 if line["backend"] == "ket_paced" else 2.0
             assert line["cost"]["amount"] == pytest.approx(price * line["seconds"], abs=1e-5)
             assert line["cost"]["currency"] == "EUR"
+        everywhere = sum(line["cost"]["amount"] for line in ledger)
+        assert totals["cost"] == {"amount": pytest.approx(everywhere, abs=1e-5), "currency": "EUR"}
+        of_groups = sum(total["cost"]["amount"] for total in totals["totals"])
+        assert of_groups == pytest.approx(everywhere, abs=1e-5)
+        shown = {i["name"]: i for i in pat.get(own(centre, "/instances")).json()["instances"]}["shop"]
+        assert shown["consumed_seconds"] == pytest.approx(everything, abs=1e-3)
+        assert shown["cost"]["amount"] == pytest.approx(everywhere, abs=1e-3)
+        for job, rate in ((jobs[0], 3.0), (jobs[2], 2.0)):
+            told = pat.get(own(centre, f"/jobs/{job}")).json()
+            price = told["usage_cost"]["amount"]
+            assert price == pytest.approx(rate * told["usage"]["qpu_charge_time_seconds"])
+            assert pat.get(own(centre, f"/jobs/{job}/explain")).json()["usage_cost"]["amount"] == price
         table = list(
             csv.DictReader(io.StringIO(pat.get(own(centre, "/ledger"), params={"format": "csv"}).text))
         )
@@ -307,6 +323,38 @@ def test_the_client_shows_that_nothing_remains_and_what_a_raised_limit_gives(
     told = service.usage()
     assert told["usage_limit_reached"] is False
     assert told["usage_remaining_seconds"] == pytest.approx(60 - told["usage_consumed_seconds"])
+
+
+def test_verbs_show_usage_with_its_cost(centre: Server, admin: httpx.Client, bell: QuantumCircuit) -> None:
+    session = admin.post("/sessions", json={"mode": "dedicated", "backend": "ket_manila"}).json()["id"]
+    job, inside = submit(admin, bell), submit(admin, bell, session_id=session)
+    settled(admin, job)
+    settled(admin, inside)
+    admin.patch(f"/sessions/{session}", json={"accepting_jobs": False})
+
+    def said(*verb: str) -> str:
+        found = CliRunner().invoke(app, [*verb, "--data", str(centre.data)])
+        assert found.exit_code == 0, found.output
+        return found.output
+
+    usage = said("usage")
+    assert re.search(r"^lab +individual_jobs .*\d$", usage, re.MULTILINE)
+    assert "cost (EUR)" in usage
+    assert re.search(r"s, [\d.,]+ EUR in all", usage)
+    assert datetime.now(UTC).strftime("%Y-%m-%d ") in said("usage", "--by", "date")
+    assert "T00:00" not in said("usage", "--by", "date")
+    row = json.loads(said("jobs", "show", job, "--json"))
+    assert (row["cost"], row["currency"]) == (pytest.approx(2.0 * row["usage_seconds"]), "EUR")
+    row = json.loads(said("sessions", "show", session, "--json"))
+    assert row["cost"] == pytest.approx(2.0 * row["usage_seconds"])
+    parts = row["on_qpu_seconds"] + row["classical_seconds"] + row["idle_seconds"]
+    assert parts == pytest.approx(row["usage_seconds"], abs=1e-3)
+    assert row["cost_as_batch"] == pytest.approx(2.0 * row["as_batch_seconds"])
+    for words in ("of it classical (s)", "as a batch (s)", "cost as a batch"):
+        assert words in said("sessions", "show", session)
+    lab = next(one for one in json.loads(said("instances", "list", "--json")) if one["name"] == "lab")
+    assert lab["cost"] > 0
+    assert "EUR" in said("instances", "list")
 
 
 def test_users_see_their_own_lines_only(centre: Server, admin: httpx.Client, bell: QuantumCircuit) -> None:

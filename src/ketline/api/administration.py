@@ -9,6 +9,7 @@ from starlette.responses import Response
 
 from ketline.api.asked import Query, invalid
 from ketline.api.bodies import flag_field, read_object, text_field
+from ketline.api.money import cost_of_all
 from ketline.api.operations import TEXT, TEXTS, Call, Operation
 from ketline.api.replies import json_reply, moment, nothing
 from ketline.config import PLAN_FIGURES, InstanceSettings
@@ -74,14 +75,14 @@ async def list_all_instances(call: Call) -> Response:
     """The instances that the caller's key opens, with plan, figures and usage."""
     Query(call.query, ())
     views = await call.runtime.instances_of(call.who)
-    return json_reply({"instances": [_instance(view) for view in views]})
+    return json_reply({"instances": [await _instance(call, view) for view in views]})
 
 
 async def create_instance(call: Call) -> Response:
     """Make an instance on a plan; any figure of the plan may be overridden."""
     content = await read_object(call.request, frozenset(InstanceSettings.model_fields))
     view = await call.runtime.create_instance(call.who, settings_of(content))
-    return json_reply(_instance(view))
+    return json_reply(await _instance(call, view))
 
 
 async def change_instance(call: Call) -> Response:
@@ -95,7 +96,7 @@ async def change_instance(call: Call) -> Response:
     if "archived" in content and flag_field(content, "archived") is None:
         raise invalid("archived", "true or false is expected")
     view = await call.runtime.change_instance(call.who, call.path("name"), content)
-    return json_reply(_instance(view))
+    return json_reply(await _instance(call, view))
 
 
 async def list_qpus(call: Call) -> Response:
@@ -160,13 +161,14 @@ def _key(view: KeyView) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _instance(view: InstanceView) -> dict[str, Any]:
+async def _instance(call: Call, view: InstanceView) -> dict[str, Any]:
     return {
         "id": view.instance_id, "crn": view.crn, "name": view.name, "plan": view.plan,
         "account": view.account, "region": view.region, "tags": list(view.tags), "archived": view.archived,
         "allocation_seconds": view.allocation_seconds, "limit_seconds": view.limit_seconds,
         "consumed_seconds": round(view.consumed_seconds, 6),
         "period": {"start": moment(view.period_start), "end": moment(view.period_end)},
+        **cost_of_all(call.settings, await call.runtime.usage_of(view)),
     }  # fmt: skip
 
 

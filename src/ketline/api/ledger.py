@@ -11,7 +11,7 @@ from typing import Any
 from starlette.responses import Response
 
 from ketline.api.asked import Query, invalid
-from ketline.api.money import cost_of, rates_of
+from ketline.api.money import cost_of, cost_of_all, rates_of
 from ketline.api.operations import MOMENT, TEXTS, Call, Operation
 from ketline.api.replies import json_reply, moment, pieces_reply
 from ketline.service.views import LedgerLine, UsageQuery
@@ -42,9 +42,13 @@ async def list_ledger(call: Call) -> Response:
 
 
 async def list_ledger_totals(call: Call) -> Response:
-    """Sums of the ledger in seconds, by instance, backend, user or day, split by kind of workload."""
+    """Sums of the ledger in seconds, by instance, backend, user or day, split by kind of workload.
+
+    Where the site has rates, each has its `cost`, by the instances' present plans.
+    """
     query = Query(call.query, _TOTALS)
     by = query.one_of("by", _GROUPS)
+    found = await call.runtime.usage_totals(call.who, _wanted(query), by)
     totals: list[dict[str, Any]] = [
         {
             "group": moment(total.group) if isinstance(total.group, datetime) else total.group,
@@ -52,10 +56,13 @@ async def list_ledger_totals(call: Call) -> Response:
             "count": total.count,
             "seconds": round(total.seconds, 6),
             "longest_seconds": round(total.longest_seconds, 6),
+            **cost_of_all(call.settings, total.parts),
         }
-        for total in await call.runtime.usage_totals(call.who, _wanted(query), by)
+        for total in found
     ]
-    return json_reply({"by": by, "seconds": round(sum(t["seconds"] for t in totals), 6), "totals": totals})
+    seconds = round(sum(t["seconds"] for t in totals), 6)
+    everything = cost_of_all(call.settings, (part for total in found for part in total.parts))
+    return json_reply({"by": by, "seconds": seconds, **everything, "totals": totals})
 
 
 async def get_session_usage(call: Call) -> Response:

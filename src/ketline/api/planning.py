@@ -19,7 +19,7 @@ from ketline.api.bodies import (
     text_field,
 )
 from ketline.api.members import MalformedJson, member_span
-from ketline.api.money import rates_of
+from ketline.api.money import cost_of, rates_of
 from ketline.api.operations import COUNT, TEXT, Call, Operation
 from ketline.api.replies import json_reply, moment
 from ketline.api.submissions import PARSED_AT_ONCE, SUBMISSION, job_request
@@ -62,7 +62,10 @@ async def explain_job(call: Call) -> Response:
     that hold the truth as often as `coverage` says; one is null when it has come already, or when nothing
     tells when it will (a paused QPU, a limit that holds the instance's work).
     """
-    return json_reply(_story(await call.runtime.explain_job(call.who, call.path("id"))))
+    found = await call.runtime.explain_job(call.who, call.path("id"))
+    plan = (await call.runtime.instance(call.who)).plan
+    cost = cost_of(call.settings, found.view.usage_seconds, plan, found.view.backend)
+    return json_reply(_story(found) | {f"usage_{name}": value for name, value in cost.items()})
 
 
 def _story(found: JobStory) -> dict[str, Any]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from ketline.api.money import cost_of_all, rates_of
 from ketline.cli.data_folder import server_url
 from ketline.cli.options import settings_of
 from ketline.cli.output import Refusal
@@ -19,9 +21,10 @@ from ketline.errors import INSTANCE_NOT_FOUND, JOB_NOT_FOUND, SESSION_NOT_FOUND,
 from ketline.service.administration import Administration, Enrolment
 from ketline.service.data import DataFolder
 from ketline.service.keys import Role
-from ketline.service.records import job_view_from_row, workload_from_row, workload_view
-from ketline.service.views import InstanceView
-from ketline.store import queries
+from ketline.service.records import job_from_row, job_view_from_row, workload_from_row, workload_view
+from ketline.service.splitting import split
+from ketline.service.views import InstanceView, UsagePart
+from ketline.store import ledger, queries
 from ketline.store.schema import StoreError
 from ketline.store.store import Store
 
@@ -129,7 +132,19 @@ class Centre:
 
     def instances(self) -> list[Row]:
         """All instances with their usage."""
-        return [dataclasses.asdict(view) for view in self._administration.instances()]
+        return [
+            dataclasses.asdict(view) | self._cost_of_instance(view)
+            for view in self._administration.instances()
+        ]
+
+    def _cost_of_instance(self, view: InstanceView) -> Row:
+        """What its usage in the present period costs, where the site has rates."""
+        if self.settings.money is None:
+            return {}
+        query = ledger.LedgerQuery(instances=(view.instance_id,), start=view.period_start.timestamp())
+        parts = self._store.read_now(ledger.parts, query)
+        told = cost_of_all(self.settings, (UsagePart(view.plan, part.qpu_id, part.seconds) for part in parts))
+        return {} if not told else {"cost": told["cost"]["amount"], "currency": told["cost"]["currency"]}
 
     def create_instance(self, wanted: InstanceSettings) -> Row:
         """A new instance; a running server makes it itself, so that it knows it at once."""
@@ -175,7 +190,7 @@ class Centre:
                 view.instance_id, pending=True if pending else None, tags=tuple(tags), limit=limit
             )
             found, _ = self._store.read_now(queries.jobs, wanted)
-            rows += [self._job_row(row, view.name, names) for row in found]
+            rows += [self._job_row(row, view, names) for row in found]
         return sorted(rows, key=lambda row: row["created_at"], reverse=True)[:limit]
 
     def job(self, job_id: str) -> Row:
@@ -183,15 +198,16 @@ class Centre:
         row = self._store.read_now(queries.job, job_id)
         if row is None:
             raise KetlineError(JOB_NOT_FOUND, job_id=job_id)
-        return self._job_row(row, self._instance(row["instance_id"]).name, self._users())
+        return self._job_row(row, self._instance(row["instance_id"]), self._users())
 
-    def _job_row(self, row: Any, instance: str, users: dict[str, str]) -> Row:
+    def _job_row(self, row: Any, instance: InstanceView, users: dict[str, str]) -> Row:
         view = job_view_from_row(row)
         shown = dataclasses.asdict(view)
         reason = shown.pop("reason")
         return {
             **shown,
-            "instance": instance,
+            **self._cost(view.usage_seconds, instance, view.backend),
+            "instance": instance.name,
             "user": users.get(view.user_id, view.user_id),
             "doing": view.stage.value.replace("_", " ") if view.stage != "none" else view.status.value,
             "reason": None if reason is None else f"{reason['message']} ({reason['code']})",
@@ -206,7 +222,7 @@ class Centre:
         for view in self._wanted(instance):
             wanted = queries.ItemQuery(view.instance_id, modes=("dedicated", "batch"), limit=limit)
             found, _ = self._store.read_now(queries.items, wanted)
-            rows += [self._session_row(row, view.name, names) for _, row in found]
+            rows += [self._session_row(row, view, names) for _, row in found]
         rows = [row for row in rows if not still_open or row["closed_at"] is None]
         return sorted(rows, key=lambda row: row["created_at"], reverse=True)[:limit]
 
@@ -215,16 +231,43 @@ class Centre:
         row = self._store.read_now(queries.workload, workload_id)
         if row is None:
             raise KetlineError(SESSION_NOT_FOUND, workload_id=workload_id)
-        return self._session_row(row, self._instance(row["instance_id"]).name, self._users())
+        noun, until = workload_from_row(row), self._until()
+        unfinished = [
+            job_from_row(each)
+            for each in self._store.read_now(queries.unfinished_jobs)
+            if each["workload_id"] == workload_id
+        ]
+        instance = self._instance(row["instance_id"])
+        found = split(noun, unfinished, until)
+        as_batch = self._cost(found.as_batch_seconds, instance, noun.qpu_id)
+        return {
+            **self._session_row(row, instance, self._users()),
+            **dataclasses.asdict(found),
+            **{f"{name}_as_batch": value for name, value in as_batch.items()},
+        }
 
-    def _session_row(self, row: Any, instance: str, users: dict[str, str]) -> Row:
+    def _until(self) -> float:
+        """Until when the open windows of sessions count: now, or when the server stopped."""
+        if server_url(self._folder) is not None:
+            return time.time()
+        return self._store.read_now(queries.last_event_at)
+
+    def _cost(self, seconds: float, instance: InstanceView, backend: str) -> Row:
+        """What usage costs, where the site has rates."""
+        if self.settings.money is None:
+            return {}
+        cost = rates_of(self.settings).cost(seconds, instance.plan, backend)
+        return {} if cost is None else {"cost": cost.amount, "currency": cost.currency}
+
+    def _session_row(self, row: Any, instance: InstanceView, users: dict[str, str]) -> Row:
         noun = workload_from_row(row)
         shown = dataclasses.asdict(workload_view(noun))
         reason = shown.pop("reason")
         return {
             **shown,
+            **self._cost(noun.usage_seconds, instance, noun.qpu_id),
             "mode": "session" if noun.mode == "dedicated" else noun.mode.value,
-            "instance": instance,
+            "instance": instance.name,
             "user": users.get(noun.user_id, noun.user_id),
             "jobs": noun.jobs_submitted,
             "jobs_completed": noun.jobs_completed,

@@ -24,6 +24,8 @@ COLUMNS = {
     "name": "name",
     "plan": "plan",
     "consumed_seconds": "used (s)",
+    "cost": "cost",
+    "currency": "currency",
     "limit_seconds": "limit (s)",
     "allocation_seconds": "allocation (s)",
     "crn": "CRN",

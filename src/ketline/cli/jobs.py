@@ -29,6 +29,8 @@ COLUMNS = {
     "doing": "state",
     "qpu_seconds": "on QPU (s)",
     "usage_seconds": "billed (s)",
+    "cost": "cost",
+    "currency": "currency",
     "tags": "tags",
 }
 NAMES = {
@@ -51,6 +53,8 @@ NAMES = {
     "estimate_seconds": "estimated (s)",
     "qpu_seconds": "on the QPU (s)",
     "usage_seconds": "billed (s)",
+    "cost": "cost",
+    "currency": "currency",
 }
 
 

@@ -29,6 +29,8 @@ COLUMNS = {
     "state": "state",
     "jobs": "jobs",
     "usage_seconds": "usage (s)",
+    "cost": "cost",
+    "currency": "currency",
 }
 NAMES = {
     "workload_id": "id",
@@ -40,7 +42,7 @@ NAMES = {
     "accepting": "accepts jobs",
     "reason": "reason",
     "jobs": "jobs submitted",
-    "jobs_completed": "jobs ended",
+    "jobs_completed": "jobs completed",
     "created_at": "opened",
     "started_at": "first job",
     "activated_at": "active from",
@@ -48,7 +50,15 @@ NAMES = {
     "closed_at": "closed",
     "interactive_ttl_seconds": "interactive TTL (s)",
     "max_ttl_seconds": "maximum TTL (s)",
-    "usage_seconds": "usage (s)",
+    "active_seconds": "active (s)",
+    "on_qpu_seconds": "of it on the QPU (s)",
+    "classical_seconds": "of it classical (s)",
+    "idle_seconds": "of it idle (s)",
+    "usage_seconds": "usage billed (s)",
+    "as_batch_seconds": "as a batch (s)",
+    "cost": "cost",
+    "cost_as_batch": "cost as a batch",
+    "currency": "currency",
 }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -52,21 +52,36 @@ def usage(
     if as_json:
         print_json(told)
         return
-    names = {crn: name for name, crn in crns.items()}
+    names: dict[str, str] = {}
+    if by is Group.INSTANCE:
+        instances = remote.ask("GET", "/ketline/v1/instances")["instances"]
+        names = {one["id"]: one["name"] for one in instances}
     if by is Group.USER:
         users = remote.ask("GET", "/ketline/v1/users")["users"]
         names = {user["id"]: user["name"] for user in users}
-    rows = [{**total, "group": names.get(total["group"], total["group"])} for total in told["totals"]]
+    if by is Group.DATE:
+        names = {total["group"]: total["group"][:10] for total in told["totals"]}
+    rows = [
+        {**total, "group": names.get(total["group"], total["group"]), **_amount(total)}
+        for total in told["totals"]
+    ]
     columns = {
         "group": by.value.removesuffix("_id"),
         "kind": "mode",
         "count": "workloads",
         "seconds": "usage (s)",
         "longest_seconds": "longest (s)",
+        "amount": f"cost ({told['cost']['currency']})" if "cost" in told else "",
     }
     show(rows, columns, as_json=False, empty="Nothing was used.")
     if rows:
-        print(f"\n{told['seconds']:,.3f} s in all.")
+        cost = f", {told['cost']['amount']:,.2f} {told['cost']['currency']}" if "cost" in told else ""
+        print(f"\n{told['seconds']:,.3f} s{cost} in all.")
+
+
+def _amount(total: dict[str, Any]) -> dict[str, float]:
+    """What it costs, where the site has rates."""
+    return {"amount": total["cost"]["amount"]} if "cost" in total else {}
 
 
 def register(app: typer.Typer) -> None:

@@ -29,6 +29,7 @@ from ketline.service.views import (
     QpuView,
     QueueTotal,
     SessionSplit,
+    UsagePart,
     UsageQuery,
     UsageTotal,
     UserView,
@@ -201,6 +202,10 @@ class Runtime(Protocol):
         self, principal: Principal, wanted: UsageQuery, by: str | None = None
     ) -> Sequence[UsageTotal]:
         """Sums of the ledger by ``instance``, ``backend``, ``user_id`` or ``date`` (UTC), or of all."""
+        ...
+
+    async def usage_of(self, view: InstanceView) -> Sequence[UsagePart]:
+        """What an instance used on each QPU in its present period; nothing where usage has no price."""
         ...
 
     async def queue_totals(

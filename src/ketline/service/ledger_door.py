@@ -13,10 +13,12 @@ from ketline.service.instances import Instance
 from ketline.service.records import workload_from_row
 from ketline.service.splitting import split
 from ketline.service.views import (
+    InstanceView,
     LedgerLine,
     Principal,
     QueueTotal,
     SessionSplit,
+    UsagePart,
     UsageQuery,
     UsageTotal,
     WorkloadView,
@@ -44,8 +46,38 @@ class LedgerDoor:
     ) -> Sequence[UsageTotal]:
         """Sums of the ledger by ``instance``, ``backend``, ``user_id`` or ``date`` (UTC), or of all."""
         query = await self._query(principal, wanted)
-        found = await self._house.store.read(book.totals, query, cast("book.GroupBy | None", by))
-        return [UsageTotal(_group(by, t.group), t.kind, t.count, t.seconds, t.longest_seconds) for t in found]
+        group = cast("book.GroupBy | None", by)
+        found = await self._house.store.read(book.totals, query, group)
+        parts = await self._parts(query, group)
+        return [
+            UsageTotal(
+                _group(by, t.group),
+                t.kind,
+                t.count,
+                t.seconds,
+                t.longest_seconds,
+                tuple(parts.get((t.group, t.kind), ())),
+            )
+            for t in found
+        ]
+
+    async def _parts(
+        self, query: book.LedgerQuery, by: book.GroupBy | None
+    ) -> dict[tuple[str | float | None, str], list[UsagePart]]:
+        """What each total consists of, where that has a price."""
+        found: dict[tuple[str | float | None, str], list[UsagePart]] = {}
+        if self._house.settings.money is not None:
+            for part in await self._house.store.read(book.parts, query, by):
+                instance = self._instance(part.instance_id)
+                priced = UsagePart(instance.plan if instance else "", part.qpu_id, part.seconds)
+                found.setdefault((part.group, part.kind), []).append(priced)
+        return found
+
+    async def usage_of(self, view: InstanceView) -> Sequence[UsagePart]:
+        """What an instance used on each QPU in its present period; nothing where usage has no price."""
+        since = view.period_start.timestamp()
+        query = book.LedgerQuery(instances=(view.instance_id,), start=since)
+        return [part for parts in (await self._parts(query, None)).values() for part in parts]
 
     async def queue_totals(
         self, principal: Principal, wanted: UsageQuery, by: str | None = None

@@ -183,12 +183,21 @@ class UsageQuery:
 
 
 @dataclass(frozen=True, slots=True)
+class UsagePart:
+    """Usage at one price: of one plan, on one QPU."""
+
+    plan: str
+    backend: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class UsageTotal:
     """What one group used in one way (``modes.md`` 6.2).
 
     ``group`` is an instance id, a QPU, a user id or the start of a day, None without grouping; ``kind`` is
     ``individual_jobs``, ``batch_sessions`` or ``dedicated_sessions``; ``count`` the number of workloads;
-    ``longest_seconds`` the largest line.
+    ``longest_seconds`` the largest line. ``parts`` divide it by price, where usage has prices.
     """
 
     group: str | datetime | None
@@ -196,6 +205,7 @@ class UsageTotal:
     count: int
     seconds: float
     longest_seconds: float
+    parts: tuple[UsagePart, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,6 +47,17 @@ class Total:
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """What one group used in one way, in one instance on one QPU; see `Total`."""
+
+    group: str | float | None
+    kind: Kind
+    instance_id: str
+    qpu_id: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class QueueTime:
     """How long the jobs of one group waited from submission until they were started, in seconds."""
 
@@ -59,12 +70,7 @@ class QueueTime:
 def totals(connection: sa.Connection, wanted: LedgerQuery, by: GroupBy | None = None) -> list[Total]:
     """Sums of the lines, by group and kind (``modes.md`` 6.2)."""
     c = t.usage.c
-    kind = sa.case(
-        (c.workload_id.is_(None), "individual_jobs"),
-        (c.job_id.is_(None), "dedicated_sessions"),
-        else_="batch_sessions",
-    ).label("kind")
-    group = _group(by, c.instance_id, c.qpu_id, c.user_id, c.ended_at).label("of")
+    group, kind = _heads(by)
     query = (
         sa.select(
             group,
@@ -78,6 +84,30 @@ def totals(connection: sa.Connection, wanted: LedgerQuery, by: GroupBy | None = 
         .order_by(group, kind)
     )
     return [Total(*row) for row in connection.execute(query)]
+
+
+def parts(connection: sa.Connection, wanted: LedgerQuery, by: GroupBy | None = None) -> list[Part]:
+    """The same sums, each divided by instance and QPU: what prices depend on."""
+    c = t.usage.c
+    group, kind = _heads(by)
+    query = (
+        sa.select(group, kind, c.instance_id, c.qpu_id, sa.func.sum(c.seconds))
+        .where(*_lines(wanted))
+        .group_by(group, kind, c.instance_id, c.qpu_id)
+        .order_by(group, kind, c.instance_id, c.qpu_id)
+    )
+    return [Part(*row) for row in connection.execute(query)]
+
+
+def _heads(by: GroupBy | None) -> tuple[sa.Label[Any], sa.Label[Any]]:
+    """What sums are taken by: the group, and the kind of workload."""
+    c = t.usage.c
+    kind = sa.case(
+        (c.workload_id.is_(None), "individual_jobs"),
+        (c.job_id.is_(None), "dedicated_sessions"),
+        else_="batch_sessions",
+    )
+    return _group(by, c.instance_id, c.qpu_id, c.user_id, c.ended_at).label("of"), kind.label("kind")
 
 
 def queue_times(connection: sa.Connection, wanted: LedgerQuery, by: GroupBy | None = None) -> list[QueueTime]:
