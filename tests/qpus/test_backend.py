@@ -154,7 +154,7 @@ def test_counts_alone_are_enough(kind):
     ("kind", "says"),
     [
         ("Raising", r"run\(\) of the backend raised RuntimeError: the fridge is warm"),
-        ("Nothing", r"run\(\) of the backend gave a str, which has no status\(\)"),
+        ("Nothing", r"the backend's job is a str, which has no status\(\)"),
         ("Lost", r"result\(\) of the backend's job raised ConnectionError: gone"),
         ("Failing", "the backend's job failed"),
         ("Unsuccessful", "the backend's job failed"),

@@ -21,6 +21,8 @@ from ketline.units.errors import JobError
 from ketline.units.work import ItemOutcome, Outcome, Span
 
 if TYPE_CHECKING:
+    from qiskit.circuit import QuantumCircuit
+
     from ketline.config import QpuSettings
     from ketline.core.estimate import UsageEstimate
     from ketline.qpus.backend_job import BackendJob
@@ -42,8 +44,19 @@ class _Batch:
     last: int
 
 
+@dataclass(frozen=True, slots=True)
+class _HandedIn:
+    """A job of the backend, in the order of batches: its id, when it was handed in, what it is."""
+
+    job_id: str | None
+    begun: str
+    batch: tuple[int, int, int]
+
+
 @dataclass(slots=True)
 class _Started:
+    """A unit; ``handed_in`` are its jobs so far, ``before`` those of a predecessor that it goes on with."""
+
     unit: WorkUnit
     todo: list[_Batch]
     shots: list[Shots]
@@ -51,6 +64,8 @@ class _Started:
     batch: _Batch | None = None
     job: BackendJob | None = None
     spans: list[Span] = field(default_factory=list)
+    handed_in: list[_HandedIn] = field(default_factory=list)
+    before: list[_HandedIn] = field(default_factory=list)
 
 
 def make(settings: QpuSettings) -> Any:
@@ -121,11 +136,35 @@ class BackendDriver:
         return usage.seconds
 
     def start(self, unit: WorkUnit) -> str:
-        """Submit the first of the backend's jobs (`ketline.qpus.driver.Driver.start`)."""
+        """Hand in the first of the backend's jobs (`ketline.qpus.driver.Driver.start`)."""
+        _check(unit, self._device)
+        return self._begin(self._planned(unit))
+
+    def note(self, handle: str) -> dict[str, Any] | None:
+        """The backend's jobs so far, if it can find them again (`ketline.qpus.driver.Resumable.note`)."""
+        jobs = self._units[handle].handed_in
+        if not callable(getattr(self._backend, "retrieve_job", None)):
+            return None
+        if any(job.job_id is None for job in jobs):
+            return None
+        return {"jobs": [[job.job_id, job.begun, list(job.batch)] for job in jobs]}
+
+    def resume(self, unit: WorkUnit, note: dict[str, Any]) -> str:
+        """Go on with the jobs that the backend has (`ketline.qpus.driver.Resumable.resume`)."""
+        started = self._planned(unit)
+        try:
+            started.before = [_HandedIn(str(name), str(at), (*batch,)) for name, at, batch in note["jobs"]]
+        except (KeyError, TypeError, ValueError) as error:
+            raise LookupError(f"the note of the backend's jobs can't be read: {error!r}") from error
+        plan = [(batch.item, batch.first, batch.last) for batch in started.todo]
+        if [job.batch for job in started.before] != plan[: len(started.before)]:
+            raise LookupError("the backend's jobs aren't those that it would be given now")
+        return self._begin(started)
+
+    def _planned(self, unit: WorkUnit) -> _Started:
         from ketline.qpus.counts import Shots
         from ketline.qpus.reduce import registers
 
-        _check(unit, self._device)
         most = min(self._backend.max_circuits or _MOST_CIRCUITS, _MOST_CIRCUITS)
         todo, shots = [], []
         for number, item in enumerate(unit.items):
@@ -133,13 +172,16 @@ class BackendDriver:
             step = min(item.chunk_sets or sets, most)
             todo += [_Batch(number, first, min(sets, first + step)) for first in range(0, sets, step)]
             shots.append(Shots(registers(item.circuit), item.circuit.num_clbits, sets, item.shots))
-        started = _Started(unit, todo, shots)
-        handle = secrets.token_hex(8)
+        return _Started(unit, todo, shots)
+
+    def _begin(self, started: _Started) -> str:
         self._submit(started)
+        handle = secrets.token_hex(8)
         self._units[handle] = started
         return handle
 
     def _submit(self, started: _Started) -> None:
+        """Hand the next batch in; one that a predecessor handed in is looked up."""
         if not started.todo:
             return
         from ketline.qpus.backend_job import BackendJob
@@ -148,7 +190,33 @@ class BackendDriver:
         item = started.unit.items[batch.item]
         rows = item.parameter_values[batch.first : batch.last]
         circuits = [item.circuit.assign_parameters(row.tolist()) for row in rows]
-        started.job = BackendJob(self._backend, circuits, item.shots)
+        job = self._known(started, circuits, item.shots)
+        if job is None:
+            job = BackendJob.handed_in(self._backend, circuits, item.shots)
+        started.job = job
+        place = (batch.item, batch.first, batch.last)
+        started.handed_in.append(_HandedIn(job.job_id, job.begun.isoformat(), place))
+
+    def _known(self, started: _Started, circuits: list[QuantumCircuit], shots: int) -> BackendJob | None:
+        """The job that a predecessor handed in for the next batch; None if there's none.
+
+        Raises:
+            LookupError: the backend doesn't find the first of them.
+        """
+        if not started.before:
+            return None
+        from ketline.qpus.backend_job import BackendJob
+
+        known = started.before.pop(0)
+        begun = datetime.fromisoformat(known.begun)
+        try:
+            return BackendJob.retrieved(self._backend, str(known.job_id), circuits, shots, begun)
+        except LookupError:
+            if not started.handed_in:
+                raise
+            # The others were handed in after it.
+            started.before.clear()
+            return None
 
     def poll(self, handle: str) -> Progress:
         """Wait a moment for the backend (`ketline.qpus.driver.Driver.poll`)."""

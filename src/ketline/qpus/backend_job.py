@@ -29,34 +29,68 @@ _log = logging.getLogger(__name__)
 
 
 class BackendJob:
-    """A job of a backend.
+    """A job that a backend has.
 
     Args:
-        backend: the backend.
-        circuits: circuits without parameters.
+        job: the backend's.
+        circuits: its circuits, without parameters.
         shots: shots of each.
+        begun: when it was handed in.
 
     Raises:
-        Fault: the backend doesn't take the job.
+        Fault: it isn't like a job.
     """
 
-    def __init__(self, backend: Any, circuits: Sequence[QuantumCircuit], shots: int) -> None:
-        options: dict[str, Any] = {"shots": shots}
-        if hasattr(backend.options, "memory"):
-            options["memory"] = True
-        self.begun = datetime.now(UTC)
+    def __init__(self, job: Any, circuits: Sequence[QuantumCircuit], shots: int, begun: datetime) -> None:
+        self.begun = begun
         self._circuits = circuits
         self._shots = shots
         self._silent_since: float | None = None
-        try:
-            self._job = backend.run(list(circuits), **options)
-        except Exception as error:
-            raise Fault(f"run() of the backend raised {_told(error)}") from error
+        self._job = job
         for method in ("status", "result", "cancel"):
             if not callable(getattr(self._job, method, None)):
-                raise Fault(
-                    f"run() of the backend gave a {type(self._job).__name__}, which has no {method}()"
-                )
+                raise Fault(f"the backend's job is a {type(self._job).__name__}, which has no {method}()")
+
+    @classmethod
+    def handed_in(cls, backend: Any, circuits: Sequence[QuantumCircuit], shots: int) -> BackendJob:
+        """A new job.
+
+        Raises:
+            Fault: the backend doesn't take it.
+        """
+        options: dict[str, Any] = {"shots": shots}
+        if hasattr(backend.options, "memory"):
+            options["memory"] = True
+        begun = datetime.now(UTC)
+        try:
+            job = backend.run(list(circuits), **options)
+        except Exception as error:
+            raise Fault(f"run() of the backend raised {_told(error)}") from error
+        return cls(job, circuits, shots, begun)
+
+    @classmethod
+    def retrieved(
+        cls, backend: Any, job_id: str, circuits: Sequence[QuantumCircuit], shots: int, begun: datetime
+    ) -> BackendJob:
+        """A job that was handed in before, by its id.
+
+        Raises:
+            LookupError: the backend doesn't find it.
+        """
+        try:
+            job = backend.retrieve_job(job_id)
+        except Exception as error:
+            raise LookupError(f"retrieve_job({job_id!r}) of the backend raised {_told(error)}") from error
+        return cls(job, circuits, shots, begun)
+
+    @property
+    def job_id(self) -> str | None:
+        """By what the backend knows the job; None if it doesn't tell."""
+        try:
+            told = self._job.job_id()
+        except Exception:  # noqa: BLE001 - then it can't be found again, and nothing else is lost
+            return None
+        return told if isinstance(told, str) and told else None
 
     def over(self) -> bool:
         """Whether the job has come to an end.

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from ketline.config import QpuSettings
@@ -111,6 +111,26 @@ class Driver(Protocol):
 
     def health(self) -> Health:
         """Whether it can take work."""
+        ...
+
+
+@runtime_checkable
+class Resumable(Protocol):
+    """What a driver can do besides, if its machine goes on with a unit while nobody is connected to it.
+
+    The unit is found again when the QPU's process or the whole server comes back, and isn't run twice.
+    """
+
+    def note(self, handle: str) -> dict[str, Any] | None:
+        """By what `resume` will find a started unit (JSON); None if it couldn't. Asked after every poll."""
+        ...
+
+    def resume(self, unit: WorkUnit, note: dict[str, Any]) -> str:
+        """Go on with a unit that a predecessor started, and return its handle.
+
+        Raises:
+            LookupError: the machine knows nothing of it; it will be started anew.
+        """
         ...
 
 

@@ -11,8 +11,9 @@ From the parent (``do``) and what is answered (``is``). Between two slices of a 
 or one shot of a very large circuit) messages are read, so ``stop``, ``health`` and ``describe`` are answered
 during a run.
 
-``{"do": "run", "job": ID, "unit": PATH, "outcome": PATH}``
-    Take the QPU and run the work unit in the file (`ketline.units.serial`). Answered by
+``{"do": "run", "job": ID, "unit": PATH, "outcome": PATH, "estimate_seconds": S}``
+    Take the QPU and run the work unit in the file (`ketline.units.serial`), or go on with it if a note beside
+    its file says that the machine has it already (`ketline.qpus.resuming`). Answered by
 
     ``{"is": "locked", "job": ID, "at": T}`` at once (T in seconds since the epoch), then any
     number of ``{"is": "progress", "job": ID, "done": N, "total": N}``, then exactly one of
@@ -26,6 +27,8 @@ during a run.
     ``failed`` of kind ``system`` with ``qpu_seconds`` 0 for the new job, and what runs goes on.
 ``{"do": "stop", "job": ID}``
     Give the job up; answered by ``stopped``, or by whatever ended the job before. Another job's id: ignored.
+``{"do": "forget", "unit": PATH}``
+    Give up a unit that the machine has, by the note beside its file; there's no answer.
 ``{"do": "calibrate", "key": K, "device": PATH}``
     Calibrate (only between jobs) and write the device as it is then to the file. Answered by
     ``{"is": "calibrated", "key": K, "ok": true, "at": T, "seconds": S}``, or with ``"ok": false`` and a
@@ -36,6 +39,7 @@ during a run.
     ``{"is": "description", "key": K, "description": {…}}``
 ``{"do": "exit"}``
     Stop what runs without an answer, and end the process with status 0. A closed connection means the same.
+    A machine that goes on with a unit by itself, and will be asked for it again, is left at it.
 
 Right after its start the process sends ``{"is": "ready", "qpu": NAME, "pid": N}``, or
 ``{"is": "unfit", "message": …}`` and ends with status 2 when the driver or the device can't be used.
@@ -64,9 +68,10 @@ from typing import Any
 from ketline.config import QpuSettings
 from ketline.errors import QPU_FAULT, QPU_OUT_OF_MEMORY
 from ketline.qpus.driver import Driver, DriverError, Fault, Health, driver_type
+from ketline.qpus.resuming import Trail
 from ketline.units.device import Device
 from ketline.units.errors import JobError
-from ketline.units.serial import FormatError, read_unit, write_outcome
+from ketline.units.serial import FormatError, write_outcome
 
 _PAGE_BYTES = resource.getpagesize()
 _PROGRESS_SECONDS = 0.5
@@ -83,6 +88,7 @@ class _Job:
         self.outcome = outcome
         self.locked_at = locked_at
         self.handle: str | None = None
+        self.trail: Trail | None = None
         self.told_at = time.monotonic()
 
 
@@ -125,8 +131,9 @@ class Host:
                 self._slice(self._running)
             if self._calibrating is not None and time.monotonic() >= self._calibrating.until:
                 self._calibrated(self._calibrating)
-        if self._running is not None:
-            self._let_go(self._running)
+        running = self._running
+        if running is not None and not (running.trail is not None and running.trail.lasts):
+            self._let_go(running)
 
     def _let_go(self, running: _Job) -> None:
         """Give up what runs; the QPU is free even if its driver can't do that properly."""
@@ -154,7 +161,9 @@ class Host:
     def _take(self, message: dict[str, Any]) -> None:
         match message["do"]:
             case "run":
-                self._run(message["job"], Path(message["unit"]), Path(message["outcome"]))
+                self._run(message)
+            case "forget":
+                self._forget(Path(message["unit"]))
             case "stop":
                 self._stop(message["job"])
             case "calibrate":
@@ -168,7 +177,8 @@ class Host:
             case other:
                 raise ValueError(f"the parent sent a message that isn't in the protocol: {other!r}")
 
-    def _run(self, job: str, unit_path: Path, outcome: Path) -> None:
+    def _run(self, message: dict[str, Any]) -> None:
+        job, outcome = message["job"], Path(message["outcome"])
         busy = self._busy()
         if busy:
             self._failed(job, 0.0, "system", QPU_FAULT.code, self._fault(busy), QPU_FAULT.solution)
@@ -176,7 +186,8 @@ class Host:
         self._running = running = _Job(job, outcome, time.time())
         self._started = time.monotonic()
         try:
-            running.handle = self._driver.start(read_unit(unit_path))
+            running.trail = Trail(self._driver, Path(message["unit"]), message.get("estimate_seconds", 0.0))
+            running.handle = running.trail.begin()
         except Exception as error:  # noqa: BLE001 - whatever the unit does must fail the job, not the QPU
             self._tell("locked", job=job, at=running.locked_at)
             self._end_badly(error)
@@ -185,7 +196,7 @@ class Host:
 
     def _slice(self, running: _Job) -> None:
         """Go on with the job for a moment."""
-        if running.handle is None:
+        if running.handle is None or running.trail is None:
             return
         try:
             progress = self._driver.poll(running.handle)
@@ -194,12 +205,22 @@ class Host:
                 self._running = None
                 self._tell("released", job=running.job, at=time.time(), qpu_seconds=self._held())
                 return
+            running.trail.keep(running.handle)
         except Exception as error:  # noqa: BLE001 - as above
             self._end_badly(error)
             return
         if time.monotonic() - running.told_at > _PROGRESS_SECONDS:
             running.told_at = time.monotonic()
             self._tell("progress", job=running.job, done=progress.done, total=progress.total)
+
+    def _forget(self, unit: Path) -> None:
+        """Give up what a predecessor left on the machine for a job that is over."""
+        try:
+            handle = Trail(self._driver, unit).found()
+            if handle is not None:
+                self._driver.stop(handle)
+        except Exception:  # noqa: BLE001 - the QPU has to go on
+            _log.exception("the driver of %s failed to give up an earlier unit", self._settings.name)
 
     def _stop(self, job: str) -> None:
         running = self._running

@@ -64,9 +64,14 @@ class Machines:
         """The state of each QPU's process, and its calibrations."""
         return {name: host.facts | self.calibrations.facts(name) for name, host in self._hosts.items()}
 
-    def run(self, qpu_id: str, job_id: str, unit: Path, outcome: Path) -> None:
-        """Run a unit on a QPU."""
-        self._hosts[qpu_id].run(job_id, unit, outcome)
+    def run(self, qpu_id: str, job_id: str, folder: Path, estimate_seconds: float) -> None:
+        """Run a job's unit, in its folder, on a QPU."""
+        self._hosts[qpu_id].run(job_id, folder, estimate_seconds)
+
+    def forget(self, qpu_id: str, folder: Path) -> None:
+        """Have a QPU give up what it may be busy with for a predecessor, whose unit is in the folder."""
+        if qpu_id in self._hosts:
+            self._hosts[qpu_id].forget(folder)
 
     def stop(self, qpu_id: str, job_id: str) -> None:
         """Stop a job on a QPU."""

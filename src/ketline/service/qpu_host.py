@@ -12,9 +12,13 @@ from ketline import errors
 from ketline.compute.child import Child
 from ketline.config import QpuSettings
 from ketline.core.model import Failure, FailureKind, Reason
+from ketline.qpus.resuming import NOTE
+from ketline.service import tasks
 
 STOP_SECONDS = 10.0
 """How long a process may take to give a job up before it is killed."""
+_RESUMED_AT_MOST = 3
+"""How often a job may outlive the process that holds its QPU before it counts as that process's death."""
 _FIRST_RETRY_SECONDS = 0.1
 _LONGEST_RETRY_SECONDS = 30.0
 
@@ -48,11 +52,19 @@ class Listener(Protocol):
 class _Current:
     job_id: str
     message: dict[str, Any]
+    folder: Path
     sent: bool = False
     attempts: int = 0
     locked_at: float | None = None
+    resumed: int = 0
     stopping: bool = False
     alarm: asyncio.TimerHandle | None = None
+
+    def seconds(self, told: float) -> float:
+        """How long the QPU was held: as its process tells, unless that began anew meanwhile."""
+        if self.resumed == 0 or self.locked_at is None:
+            return told
+        return time.monotonic() - self.locked_at
 
 
 class QpuHost:
@@ -73,6 +85,7 @@ class QpuHost:
         self._closing = False
         self._keys = 0
         self._check: asyncio.TimerHandle | None = None
+        self._forgotten: list[dict[str, Any]] = []
         self.starts = 0
         self._child = self._spawn()
 
@@ -97,12 +110,27 @@ class QpuHost:
             niceness=2,
         )
 
-    def run(self, job_id: str, unit: Path, outcome: Path) -> None:
-        """Run a unit as soon as the process can take it; the listener hears the rest."""
+    def run(self, job_id: str, folder: Path, estimate_seconds: float) -> None:
+        """Run the unit in a folder as soon as the process can take it; the listener hears the rest."""
         assert self._current is None, "the core gave the QPU to two jobs"
-        message = {"do": "run", "job": job_id, "unit": str(unit), "outcome": str(outcome)}
-        self._current = _Current(job_id, message)
+        unit, outcome = str(folder / tasks.UNIT), str(folder / tasks.OUTCOME)
+        message = {
+            "do": "run", "job": job_id, "unit": unit, "outcome": outcome,
+            "estimate_seconds": estimate_seconds,
+        }  # fmt: skip
+        self._current = _Current(job_id, message, folder)
         self._send_run()
+
+    def forget(self, folder: Path) -> None:
+        """Have the machine give up what a note in the folder says that it has."""
+        # The process may be long in coming, and the job's folder goes with the job.
+        aside = folder.rename(folder.with_name(f"{folder.name}.given-up"))
+        self._forgotten.append({"do": "forget", "unit": str(aside / tasks.UNIT)})
+        self._send_forgotten()
+
+    def _send_forgotten(self) -> None:
+        while self._ready and self._forgotten:
+            self._child.send(self._forgotten.pop(0))
 
     def _send_run(self) -> None:
         if self._ready and self._current is not None and not self._current.sent:
@@ -116,7 +144,9 @@ class QpuHost:
             return
         if not current.sent:
             self._current = None
-            self._listener.stopped(job_id, 0.0)
+            if (current.folder / NOTE).exists():
+                self.forget(current.folder)
+            self._listener.stopped(job_id, current.seconds(0.0))
             return
         current.stopping = True
         self._child.send({"do": "stop", "job": job_id})
@@ -163,6 +193,7 @@ class QpuHost:
                 self._retry_seconds = _FIRST_RETRY_SECONDS
                 self._listener.fit(self._settings.name, True, "")
                 self._check_soon()
+                self._send_forgotten()
                 self._send_run()
                 if self._calibration is not None:
                     self._send_calibration()
@@ -182,20 +213,20 @@ class QpuHost:
 
     def _heard_of_job(self, current: _Current, message: dict[str, Any]) -> None:
         match message["is"]:
-            case "locked":
+            case "locked" if current.locked_at is None:
                 current.locked_at = time.monotonic()
                 self._listener.locked(current.job_id)
             case "released":
                 self._finish()
-                self._listener.released(current.job_id, float(message["qpu_seconds"]))
+                self._listener.released(current.job_id, current.seconds(float(message["qpu_seconds"])))
             case "stopped":
                 self._finish()
-                self._listener.stopped(current.job_id, float(message["qpu_seconds"]))
+                self._listener.stopped(current.job_id, current.seconds(float(message["qpu_seconds"])))
             case "failed":
                 self._finish()
                 reason = Reason(int(message["code"]), str(message["message"]), str(message["solution"]))
                 failure = Failure(reason, FailureKind(message["kind"]))
-                self._listener.failed(current.job_id, float(message["qpu_seconds"]), failure)
+                self._listener.failed(current.job_id, current.seconds(float(message["qpu_seconds"])), failure)
 
     def _finish(self) -> None:
         if self._current is not None and self._current.alarm is not None:
@@ -210,6 +241,9 @@ class QpuHost:
         if current is not None and current.sent and self._unheard(current):
             # It may have died before it read the message. A job that is its death is found out at once.
             current.sent = False
+        elif current is not None and current.sent and self._goes_on(current):
+            current.sent = False
+            current.resumed += 1
         elif current is not None and current.sent:
             self._finish()
             seconds = 0.0 if current.locked_at is None else time.monotonic() - current.locked_at
@@ -234,6 +268,13 @@ class QpuHost:
     @staticmethod
     def _unheard(current: _Current) -> bool:
         return current.locked_at is None and not current.stopping and current.attempts < 2
+
+    @staticmethod
+    def _goes_on(current: _Current) -> bool:
+        """Whether the machine goes on with the job, and its next process is to ask for it."""
+        return (
+            not current.stopping and current.resumed < _RESUMED_AT_MOST and (current.folder / NOTE).exists()
+        )
 
     def _died(self, ending: str) -> Failure:
         kind = errors.QPU_PROCESS_DIED

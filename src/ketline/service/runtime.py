@@ -36,6 +36,7 @@ from ketline.service.house import House
 from ketline.service.ids import JobIds
 from ketline.service.instances import Instance, Instances
 from ketline.service.job_door import JobDoor
+from ketline.service.kept import Kept, carried_over
 from ketline.service.keys import Keyring
 from ketline.service.ledger_door import LedgerDoor
 from ketline.service.views import InstanceView, Principal
@@ -217,13 +218,13 @@ async def start(
         clock = Clock(not_before=seen_at)
         bootstrap.prepare(store, settings, data, clock.now())
         backends = backends_of_centre.load(settings.qpus, data.qpus)
-        scratch = _fresh(data.scratch)
+        scratch, kept = _fresh(data.scratch)
         board = Board()
         engine = Engine(Scheduler(), clock, store.writer, board)
         known_instances = Instances(settings)
         workers = settings.compute.workers or min(8, max(2, os.cpu_count() or 1))
         pool = Pool(worker_tasks, workers=workers, memory_bytes=settings.compute.memory_bytes)
-        work = Work(engine, pool, files, backends, settings.compute, scratch)
+        work = Work(engine, pool, files, backends, settings.compute, scratch, kept)
         engine.performer = work
         work.machines.start()
         pool.start()
@@ -267,12 +268,18 @@ def _calm_collector() -> None:
     gc.set_threshold(20_000, 20, 100)
 
 
-def _fresh(scratch: Path) -> Path:
-    """A folder for this life alone: what a killed predecessor's processes still write can't get into it."""
-    shutil.rmtree(scratch, ignore_errors=True)
+def _fresh(scratch: Path) -> tuple[Path, dict[str, Kept]]:
+    """A folder for this life alone: what a killed predecessor's processes still write can't get into it.
+
+    Of the predecessor's own, what machines may still be busy with is moved there.
+    """
     folder = scratch / secrets.token_hex(4)
     folder.mkdir(mode=0o700, parents=True)
-    return folder
+    kept = carried_over(scratch, folder)
+    for old in scratch.iterdir():
+        if old != folder:
+            shutil.rmtree(old, ignore_errors=True)
+    return folder, kept
 
 
 def _keep_first_properties(store: Store, work: Work, backends: dict[str, Backend]) -> None:

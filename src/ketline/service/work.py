@@ -29,6 +29,7 @@ from ketline.service import tasks
 from ketline.service.backends import Backend
 from ketline.service.engine import Engine
 from ketline.service.failing import failure_of
+from ketline.service.kept import Kept
 from ketline.service.machines import Machines
 from ketline.service.queued import QueuedJobs
 from ketline.service.records import JobRecord
@@ -48,6 +49,7 @@ class Work:
         backends: Mapping[str, Backend],
         settings: ComputeSettings,
         scratch: Path,
+        kept: dict[str, Kept],
     ) -> None:
         self._engine = engine
         self._pool = pool
@@ -55,6 +57,7 @@ class Work:
         self._backends = backends
         self._settings = settings
         self._scratch = scratch
+        self._kept = kept
         self._doing: dict[str, asyncio.Task[None]] = {}
         self._tidying: set[asyncio.Task[None]] = set()
         self._sweeper = ThreadPoolExecutor(1, thread_name_prefix="ketline-sweeper")
@@ -81,7 +84,7 @@ class Work:
         """Run a prepared job on its QPU, or in a worker when the backend has no queue."""
         folder = self._folder(job, record)
         if self._backends[qpu_id].serial:
-            self.machines.run(qpu_id, job.job_id, folder / tasks.UNIT, folder / tasks.OUTCOME)
+            self.machines.run(qpu_id, job.job_id, folder, job.estimate_seconds or 0.0)
         else:
             self._begin(job, self._simulate(job, record))
 
@@ -103,6 +106,9 @@ class Work:
     def settled(self, job: Job, record: JobRecord) -> None:
         """Tidy up after a job whose end is durable."""
         self._give_up(job.job_id)
+        kept = self._kept.pop(job.job_id, None)
+        if kept is not None:
+            self.machines.forget(job.qpu_id, kept.folder)
         self._spawn(self._tidy(job, record))
 
     def closed(self, workload_id: str) -> None:
@@ -197,6 +203,11 @@ class Work:
         args = self.args_of(job, record)
 
         async def work() -> Event:
+            kept = self._kept.pop(job.job_id, None)
+            if kept is not None:
+                # The machine may have this very unit, whose state belongs to what it gives.
+                kept.folder.rename(self._folder(job, record))
+                return JobPrepared(job.job_id, kept.estimate_seconds)
             local = self._files.local_path(FileKind.PAYLOAD, job.job_id)
             if local is None:
                 folder = self._folder(job, record)
