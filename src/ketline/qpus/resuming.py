@@ -74,8 +74,12 @@ class Trail:
             return
         told = {"unit": self._digest, "note": note, "estimate_seconds": self._estimate_seconds}
         unfinished = self._path.with_name(NOTE + ".part")
-        unfinished.write_text(json.dumps(told))
-        unfinished.replace(self._path)
+        try:
+            unfinished.write_text(json.dumps(told))
+            unfinished.replace(self._path)
+        except OSError as error:
+            _log.warning("what a machine has can't be noted, so it won't be found after a crash: %s", error)
+            return
         self._last = note
 
 
