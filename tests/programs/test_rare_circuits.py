@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from typing import Any
 
 import numpy as np
@@ -295,3 +296,18 @@ def test_numbers_of_a_samplex_are_finite() -> None:
     }
     with pytest.raises(JobError, match=r"samplex_arguments\.parameter_values: a value isn't finite"):
         run("executor", {"schema_version": "v2.0", "quantum_program": program, "options": {}})
+
+
+def test_angles_of_many_factors_are_no_burden() -> None:
+    angle = X + 1
+    for _ in range(8):
+        angle = angle * angle
+    circuit = QuantumCircuit(1, 1)
+    circuit.rz(angle, 0)
+    circuit.compose(turned(angle), inplace=True)
+    start = time.perf_counter()
+    for options in ({}, TWIRLED):
+        run("sampler", {"pubs": [[circuit, [[0.001], [0.002]], 64]], "options": options})
+    for level in (0, 2):
+        run("estimator", {"pubs": [[circuit, "Z", [[0.001]], 0.3]], "resilience_level": level})
+    assert time.perf_counter() - start < 10

@@ -9,9 +9,12 @@ from numpy.typing import NDArray
 from qiskit.circuit import Parameter, ParameterExpression
 
 from ketline.errors import INVALID_REQUEST, NOT_EMULATED
+from ketline.units import expressions
 from ketline.units.errors import JobError
 
 if TYPE_CHECKING:
+    from collections.abc import Hashable
+
     from qiskit.circuit import QuantumCircuit
 
 
@@ -23,7 +26,7 @@ def columns(circuit: QuantumCircuit) -> dict[Parameter, int]:
 def evaluate(
     expression: ParameterExpression, values: NDArray[np.float64], index: dict[Parameter, int]
 ) -> NDArray[np.float64]:
-    """An expression for every set of values, shape ``(n_sets,)``; linear ones without a loop.
+    """An expression for every set of values, shape ``(n_sets,)``.
 
     Raises:
         JobError: it isn't a finite real number at some values, or it mixes a loop's parameter with others.
@@ -37,32 +40,16 @@ def evaluate(
                 "others, which the emulator can't do",
                 "Write the loop's turns one after the other.",
             )
-    picked = values[:, [index[parameter] for parameter in inside]]
-    try:
-        slopes = [float(expression.gradient(parameter)) for parameter in inside]
-        found = float(expression.bind(dict.fromkeys(inside, 0.0))) + picked @ np.asarray(slopes)
-    except (TypeError, ZeroDivisionError, RuntimeError):
-        # Not linear, not differentiable, or not defined at zero.
-        found = np.asarray([_bound(expression, inside, row) for row in picked.tolist()])
+    found = expressions.evaluate(expression, {p: values[:, index[p]] for p in inside})
     if not np.isfinite(found).all():
-        raise _not_real(expression, inside, picked[np.flatnonzero(~np.isfinite(found))[0]].tolist())
+        row = values[np.flatnonzero(np.isnan(found))[0]]
+        where = ", ".join(f"{p.name} = {row[index[p]]:g}" for p in inside)
+        raise JobError(
+            INVALID_REQUEST.code,
+            f"the angle {str(expression)[:80]} isn't a finite real number at {where[:200]}",
+            "Choose values at which it is.",
+        )
     return found
-
-
-def _bound(expression: ParameterExpression, inside: list[Parameter], row: list[float]) -> float:
-    try:
-        return float(expression.bind(dict(zip(inside, row, strict=True))))
-    except (TypeError, ZeroDivisionError, OverflowError, RuntimeError):
-        raise _not_real(expression, inside, row) from None
-
-
-def _not_real(expression: ParameterExpression, inside: list[Parameter], row: list[float]) -> JobError:
-    where = ", ".join(f"{parameter.name} = {value:g}" for parameter, value in zip(inside, row, strict=True))
-    return JobError(
-        INVALID_REQUEST.code,
-        f"the angle {str(expression)[:80]} isn't a finite real number at {where[:200]}",
-        "Choose values at which it is.",
-    )
 
 
 def flatten(
@@ -74,7 +61,7 @@ def flatten(
     The answer maps each parameter that is left to its column of values.
     """
     found: dict[Parameter, NDArray[np.float64]] = {}
-    made: dict[str, tuple[ParameterExpression, Parameter]] = {}
+    made: dict[Hashable, Parameter] = {}
     _flatten(circuit, values, index, found, made)
     return found
 
@@ -84,7 +71,7 @@ def _flatten(
     values: NDArray[np.float64],
     index: dict[Parameter, int],
     found: dict[Parameter, NDArray[np.float64]],
-    made: dict[str, tuple[ParameterExpression, Parameter]],
+    made: dict[Hashable, Parameter],
 ) -> None:
     for place, instruction in enumerate(circuit.data):
         if instruction.is_control_flow():
@@ -105,14 +92,11 @@ def _flatten(
                 continue
             if not isinstance(value, ParameterExpression) or not value.parameters:
                 continue
-            key = str(value)
-            seen = made.get(key)
-            if seen is not None and seen[0] == value:
-                parameter = seen[1]
-            else:
-                parameter = Parameter(f"\0expression {len(found)}")
-                made[key] = (value, parameter)
-                found[parameter] = evaluate(value, values, index)
+            key = expressions.identity(value)
+            if key not in made:
+                made[key] = Parameter(f"\0expression {len(found)}")
+                found[made[key]] = evaluate(value, values, index)
+            parameter = made[key]
             changed = changed or list(instruction.params)
             changed[i] = parameter
         if changed is not None:

@@ -32,6 +32,7 @@ from samplomatic.samplex.nodes.utils import get_fractional_gate_register
 from samplomatic.tensor_interface import TensorInterface, TensorSpecification
 
 from ketline.programs.failures import rejected
+from ketline.units.expressions import evaluate
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -187,22 +188,20 @@ def _evaluate(samplex: Samplex, points: NDArray[np.float64] | None, samples: int
             composed.append(row)
     if composed:
         distinct, back = np.unique(points, axis=0, return_inverse=True)
-        found = np.stack([_at(table, point, composed) for point in distinct], axis=1)
-        values[composed] = found[:, back.reshape(-1)]
+        found = {parameter: distinct[:, column] for parameter, column in columns.items()}
+        for row in composed:
+            values[row] = _real(expressions[row], found)[back.reshape(-1)]
     return values
 
 
-def _at(table: Any, point: NDArray[np.float64], rows: list[int]) -> NDArray[np.float64]:
-    """Values of some expressions at a point."""
-    try:
-        found = np.asarray(table.evaluate(point, rows), dtype=np.float64)
-    except (TypeError, ZeroDivisionError, OverflowError, RuntimeError):
-        found = np.full(len(rows), np.nan)
+def _real(expression: Any, columns: dict[Any, NDArray[np.float64]]) -> NDArray[np.float64]:
+    found = evaluate(expression, columns)
     if not np.isfinite(found).all():
-        place = ", ".join(f"{p.name} = {x:g}" for p, x in zip(table.parameters, point.tolist(), strict=True))
+        row = np.flatnonzero(np.isnan(found))[0]
+        place = ", ".join(f"{p.name} = {columns[p][row]:g}" for p in expression.parameters)
         raise rejected(
             "parameter values",
-            f"an angle of the circuit isn't a finite real number at {place[:200]}.",
+            f"the angle {str(expression)[:80]} isn't a finite real number at {place[:200]}.",
             "Choose values at which it is.",
         )
     return found
