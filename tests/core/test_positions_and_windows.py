@@ -9,7 +9,7 @@ from virtual_centre import VirtualCentre, a_centre
 
 from ketline.core import events
 from ketline.core.explain import Why
-from ketline.core.model import Mode, QpuWindow
+from ketline.core.model import JobStatus, Mode, QpuWindow
 
 
 def announce(
@@ -137,3 +137,35 @@ def test_positions_and_reasons_are_what_comes_true(seed: int) -> None:
     for name in order:
         told = explained[name].reason.why is Why.WINDOW_AHEAD
         assert told == bool(foreign[name] and found[name] >= foreign[name][0].ends_at), name
+
+
+def test_a_ready_job_that_cannot_end_before_a_window_leaves_the_time_until_then_to_others() -> None:
+    c = a_centre(lanes=3)
+    c.instance("other")
+    c.submit("on", prep=0, run=10, estimate=10)
+    c.submit("big", prep=0, run=30, estimate=30)
+    c.until(1.0)
+    announce(c, 15.0, 100.0)
+    c.submit("late", instance="other", prep=0, run=20, estimate=20)
+    c.submit("small", instance="other", prep=0, run=4, estimate=4)
+    told = c.scheduler.explain("late")
+    assert (told.position, told.reason.why) == (1, Why.WINDOW_AHEAD)
+    c.send(events.JobCancelRequested("late"))  # within an instance nobody passes
+    c.until(14.0)
+    assert c.status("small") is JobStatus.COMPLETED
+    assert c.scheduler.reason("big").why is Why.WINDOW_AHEAD
+    found = starts(c)
+    assert (found["small"], found["big"]) == (10.0, 100.0)
+
+
+def test_after_the_window_those_that_were_ready_go_first() -> None:
+    c = a_centre(lanes=2)
+    c.submit("on", prep=0, run=10, estimate=10)
+    c.submit("big", prep=0, run=30, estimate=30)
+    c.submit("next", prep=0, run=5, estimate=5)
+    c.until(1.0)
+    announce(c, 12.0, 100.0)
+    announce(c, 133.0, 200.0, name="second")
+    # big has the QPU from 100 to 130, and 5 s more don't fit before the second window
+    found = starts(c)
+    assert (found["big"], found["next"]) == (100.0, 200.0)

@@ -142,10 +142,11 @@ def _held(c: Centre, job: Job) -> Waiting | None:
     limit = share.spec.limit_seconds
     if not share.held or limit is None:
         return None
+    contract = share.spec.window_seconds is None
     return Waiting(
         Why.USAGE_LIMIT,
         f"The instance has used {share.meter.used(c.now):g} s of its limit of {limit:g} s. The job starts"
-        " when the limit is raised, or when usage leaves the window.",
+        f" when the limit is raised{'' if contract else ', or when usage leaves the window'}.",
         share.meter.next_expiry(),
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ketline.core import codes, reasons, usage
+from ketline.core import codes, reasons, usage, windows
 from ketline.core.actions import Abandon, Finalize, Prepare, Run, Stop
 from ketline.core.centre import Centre, Group, Qpu, twin_of
 from ketline.core.lifecycle import IllegalTransition, JobStep, job_step
@@ -125,6 +125,8 @@ def prepared(c: Centre, job: Job, estimate_seconds: float | None, now: float) ->
     job.ready_at = now
     qpu = c.qpus[job.qpu_id]
     qpu.ready[job.job_id] = job
+    if qpu.windows:
+        windows.arm(c, qpu, now)
     c.restless_qpus[job.qpu_id] = qpu
     c.changed(job)
 
@@ -277,6 +279,8 @@ def settle(
     qpu, group = c.qpus[job.qpu_id], c.group_of(job)
     if job.status is JobStatus.QUEUED:
         job = leave_queue(c, job, group)
+        if qpu.windows:  # the next of its instance may fit before one
+            c.restless_qpus[job.qpu_id] = qpu
     job_step(job, step, now, c.stories)
     discharge(c, job)
     spans = c.spans.get(job.job_id, [])

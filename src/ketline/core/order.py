@@ -78,7 +78,8 @@ class Turn:
 def queue(c: Centre, qpu: Qpu) -> Iterator[tuple[Job, float]]:
     """All queued jobs of a QPU, in the order in which they would be taken, each with the time at which it
     would have the QPU: the holder's, then by fair share. Work that a limit holds comes last, oldest first."""
-    free_at = c.now + under_way(qpu, c.now)
+    soon, later = under_way(qpu, c.now)
+    free_at = c.now + soon
     holder = None if qpu.holder is None else c.groups[qpu.holder]
     turns: dict[str, Turn] = {}
     held: list[deque[Job]] = []
@@ -94,7 +95,7 @@ def queue(c: Centre, qpu: Qpu) -> Iterator[tuple[Job, float]]:
     if left:  # the holder's, that can't end before a window: it takes its place in the queue again
         own = turns.setdefault(left[0].instance_id, Turn(left[0].instance_id, []))
         own.lines.append(Line([left]))
-    yield from _merge(c, qpu, turns, free_at)
+    yield from _merge(c, qpu, turns, free_at, later)
     yield from ((job, inf) for unit in sorted(held, key=lambda unit: unit[0].seq) for job in unit)
 
 
@@ -123,8 +124,13 @@ def _take_unit(qpu: Qpu, unit: deque[Job], at: float) -> Generator[tuple[Job, fl
     return at
 
 
-def _merge(c: Centre, qpu: Qpu, turns: dict[str, Turn], at: float) -> Iterator[tuple[Job, float]]:
-    """By account's ratio, instance's ratio, age; each unit charged to both before the next is taken."""
+def _merge(
+    c: Centre, qpu: Qpu, turns: dict[str, Turn], at: float, later: float
+) -> Iterator[tuple[Job, float]]:
+    """By account's ratio, instance's ratio, age; each unit charged to both before the next is taken.
+
+    ``later`` is what jobs in lanes take of the QPU after the next edge of a window.
+    """
     now = c.now
     used: dict[str, float] = {}  # charged on the way, by account
     while True:
@@ -167,7 +173,7 @@ def _merge(c: Centre, qpu: Qpu, turns: dict[str, Turn], at: float) -> Iterator[t
                 heapq.heappop(heap)
         # an edge is passed, or nothing that is left fits before it
         if next_edge < inf:
-            at = max(at, next_edge)
+            at, later = max(at, next_edge) + later, 0.0
         elif not any(turn.lines or turn.blocked for turn in turns.values()):
             return
         for turn in turns.values():

@@ -9,6 +9,8 @@ from ketline.core.centre import Centre, Qpu
 from ketline.core.model import Job, QpuWindow, Stage
 from ketline.core.timers import TimerKind
 
+MOMENT_SECONDS = 0.001
+
 
 def announce(c: Centre, qpu: Qpu, window: QpuWindow, now: float) -> None:
     """Take in a window, or its changed times; open sessions and batches of the QPU are told."""
@@ -28,11 +30,7 @@ def look_again(c: Centre, qpu: Qpu, now: float) -> None:
     """A window was changed, begins or ends: drop what is over, and see what may start now."""
     for window_id in [name for name, window in qpu.windows.items() if window.ends_at <= now]:
         del qpu.windows[window_id]
-    ahead = [edge for edge in edges(qpu) if edge > now]
-    if ahead:
-        c.timers.set(TimerKind.WINDOW, qpu.spec.qpu_id, min(ahead))
-    else:
-        c.timers.clear(TimerKind.WINDOW, qpu.spec.qpu_id)
+    arm(c, qpu, now)
     for group in c.groups.values():
         if group.noun.qpu_id == qpu.spec.qpu_id:
             boundary = next_boundary(qpu, group.noun.instance_id, now)
@@ -40,6 +38,21 @@ def look_again(c: Centre, qpu: Qpu, now: float) -> None:
                 group.noun.interrupted_at = boundary
                 c.changed(group.noun)
     c.restless_qpus[qpu.spec.qpu_id] = qpu
+
+
+def arm(c: Centre, qpu: Qpu, now: float) -> None:
+    """Look again when a window begins or ends, or when a ready job can't end before one any more: others may
+    then go before it."""
+    ahead = edges(qpu)
+    for job in qpu.ready.values():
+        boundary = next_boundary(qpu, job.instance_id, now)
+        if boundary is not None:
+            ahead.append(boundary - expected(job) + MOMENT_SECONDS)
+    ahead = [at for at in ahead if at > now]
+    if ahead:
+        c.timers.set(TimerKind.WINDOW, qpu.spec.qpu_id, min(ahead))
+    else:
+        c.timers.clear(TimerKind.WINDOW, qpu.spec.qpu_id)
 
 
 def present(qpu: Qpu, now: float) -> QpuWindow | None:
@@ -87,15 +100,18 @@ def expected(job: Job) -> float:
     return max(0.0, job.estimate_seconds - job.qpu_seconds)
 
 
-def under_way(qpu: Qpu, now: float) -> float:
-    """The QPU time that the jobs in the lanes are expected to need still."""
-    total = 0.0
+def under_way(qpu: Qpu, now: float) -> tuple[float, float]:
+    """The QPU time that the jobs in the lanes are expected to need still: now, and after the next edge of a
+    window, of those that are ready and can't end before it. These wait, and others may go before them."""
+    total = later = 0.0
     for job in qpu.running.values():
         if job.stage is Stage.ON_QPU:
             total += max(0.0, expected(job) - (now - (now if job.locked_at is None else job.locked_at)))
+        elif qpu.windows and job.stage is Stage.WAITING_QPU and not fits_qpu(qpu, job, now):
+            later += expected(job)
         elif job.stage is not Stage.FINALIZING:
             total += expected(job)
-    return total
+    return total, later
 
 
 def fits(qpu: Qpu, job: Job, now: float) -> bool:
@@ -103,7 +119,7 @@ def fits(qpu: Qpu, job: Job, now: float) -> bool:
     if not open_to(qpu, job.instance_id, now):
         return False
     boundary = next_boundary(qpu, job.instance_id, now) if qpu.windows else None
-    return boundary is None or now + under_way(qpu, now) + expected(job) <= boundary
+    return boundary is None or now + under_way(qpu, now)[0] + expected(job) <= boundary
 
 
 def fits_qpu(qpu: Qpu, job: Job, now: float) -> bool:

@@ -132,7 +132,11 @@ def _play(
     jobs = [job for job in performer.record.jobs if job.job_id in mine]
     own = [row for row in performer.record.workloads if row.workload_id in mine]
     finished = [job for job in jobs if job.status is JobStatus.COMPLETED]
-    if refused or not finished:
+    if not refused and not finished:
+        waits = [name for name in performer.scheduler.jobs if name in mine]
+        why = f": {performer.scheduler.reason(waits[0]).message}" if waits else "."
+        refused = f"No job would end within 30 days on {qpu_id}{why}"
+    if refused:
         return _Outcome(0, 0, 0, 0, 0, 0, finished=False, refused=refused, panel=None, played=played)
     end = max(job.finished_at or at for job in finished)
     pending = union((job.created_at, end if job.finished_at is None else job.finished_at) for job in jobs)
@@ -216,8 +220,7 @@ def _summarise(
 ) -> ModeForecast:
     played = [outcome for outcome in outcomes if outcome.panel is not None]
     if not played:
-        refused = next((outcome.refused for outcome in outcomes if outcome.refused), "")
-        return ModeForecast(mode, refused=refused or f"No job would end within 30 days on {qpu.qpu_id}.")
+        return ModeForecast(mode, refused=outcomes[0].refused)
 
     def interval(figure: Callable[[_Outcome], float]) -> Interval:
         return quantile_interval([figure(outcome) for outcome in played], coverage)

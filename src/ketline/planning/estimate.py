@@ -169,7 +169,11 @@ def _usage_limit(seconds: float, instance: InstanceSpec, consumed_seconds: float
     left = max(0.0, instance.limit_seconds - consumed_seconds)
     if left <= 0.0:
         message = f"The usage limit of {instance.limit_seconds:g} s is reached: the job would be held."
-        solution = "Wait until usage leaves the window, or have the limit raised."
+        solution = (
+            "Have the limit raised."
+            if instance.window_seconds is None
+            else "Wait until usage leaves the window, or have the limit raised."
+        )
         return [LimitHit("limit_seconds", codes.USAGE_LIMIT, message, solution, blocks=False)]
     if seconds <= left:
         return []
