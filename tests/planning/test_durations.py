@@ -76,3 +76,30 @@ def test_it_tells_what_it_knows() -> None:
     assert {(row["part"], row["program"], row["qpu"]) for row in rows} == {
         ("prepare", "sampler", "q"), ("qpu", "sampler", "q")
     }  # fmt: skip
+
+
+def test_a_qpu_unlike_the_others_doesnt_widen_what_is_known_of_a_steady_one() -> None:
+    rng, steady, mixed = np.random.default_rng(4), DurationModel(), DurationModel()
+    for _ in range(30):
+        for model in (steady, mixed):
+            model.observe("sampler", "machine", estimate_seconds=3.0, qpu_seconds=3.0)
+        emulated = 0.002 * float(np.exp(rng.normal(0, 0.8)))
+        mixed.observe("sampler", "emulator", estimate_seconds=3.0, qpu_seconds=emulated)
+
+    def width(model: DurationModel, qpu: str) -> float:
+        predicted = model.predict(Part.QPU, "sampler", qpu, 3.0)
+        return predicted.quantile(0.95) / predicted.quantile(0.05)
+
+    assert width(steady, "machine") < width(mixed, "machine") < 1.4
+    assert mixed.predict(Part.QPU, "sampler", "machine", 3.0).quantile(0.5) == pytest.approx(3.0, rel=0.05)
+    # one that nobody knows yet may be like either
+    assert width(mixed, "new") > 100
+
+
+def test_what_a_program_does_everywhere_is_believed_of_a_qpu_that_says_so() -> None:
+    model = DurationModel()
+    for _ in range(50):
+        model.observe("sampler", "a", estimate_seconds=3.0, qpu_seconds=9.0)
+    for _ in range(2):
+        model.observe("sampler", "b", estimate_seconds=3.0, qpu_seconds=9.0)
+    assert model.predict(Part.QPU, "sampler", "b", 3.0).quantile(0.5) == pytest.approx(9.0, rel=0.1)

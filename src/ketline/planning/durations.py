@@ -19,6 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+SMALLEST = 1e-300
+
 Floats = NDArray[np.float64]
 
 SHORTEST_SECONDS = 1e-4
@@ -138,13 +140,28 @@ def posterior(prior: Prior, seen: Moments) -> Belief:
     return Belief(location, kappa, alpha, beta)
 
 
+def evidence(prior: Prior, seen: Moments) -> float:
+    """The logarithm of how likely ``seen`` was under ``prior``, up to what is the same for all priors."""
+    freedom = max(prior.weight, 3.0)
+    before = Belief(prior.mean, prior.weight, freedom / 2.0, freedom * prior.sigma**2 / 2.0)
+    after = posterior(prior, seen)
+    return (
+        math.lgamma(after.alpha)
+        - math.lgamma(before.alpha)
+        + before.alpha * math.log(max(before.beta, SMALLEST))
+        - after.alpha * math.log(max(after.beta, SMALLEST))
+        + 0.5 * math.log(before.kappa / after.kappa)
+    )
+
+
 @dataclass(slots=True)
 class DurationModel:
     """Predicts the three times of a job; `observe` teaches it.
 
     ``memory`` is what remains of an observation's weight after each later one of the same kind (0.995:
     about the last 200 jobs count). A (program, QPU) that was never seen takes what is known of the program
-    on all QPUs, at the prior's weight.
+    on all QPUs, at the prior's weight; one that was seen does so for as long as that explains its times
+    better than the prior: QPUs of a centre may be as unlike as a machine and its emulator.
     """
 
     priors: Mapping[Part, Prior] = field(default_factory=lambda: dict(DEFAULT_PRIORS))
@@ -201,13 +218,15 @@ class DurationModel:
         return known
 
     def _posterior(self, part: Part, program: str, qpu_id: str) -> Belief:
-        prior = self.priors[part]
+        prior, seen = self.priors[part], self._seen.get((part, program, qpu_id), Moments())
         pooled = self._pooled.get((part, program))
         if pooled is not None:
             everywhere = posterior(prior, pooled).predictive()
             # how QPUs differ isn't known: what the program does elsewhere guesses with the prior's weight
-            prior = Prior(everywhere.location, max(everywhere.scale, 1e-3), prior.weight)
-        return posterior(prior, self._seen.get((part, program, qpu_id), Moments()))
+            elsewhere = Prior(everywhere.location, max(everywhere.scale, 1e-3), prior.weight)
+            if evidence(elsewhere, seen) >= evidence(prior, seen):
+                prior = elsewhere
+        return posterior(prior, seen)
 
     def _add(self, part: Part, program: str, qpu_id: str, value: float) -> None:
         self._seen.setdefault((part, program, qpu_id), Moments()).add(value, self.memory)
