@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import re
 import time
+import zlib
 from typing import Any
 
 import numpy as np
@@ -12,9 +15,9 @@ import pytest
 from ibm_quantum_schemas.common import CompressedQpyDataModel, SamplexModel
 from ibm_quantum_schemas.common.tensor import CompressedTensorModel
 from lab import context, decoded, emulated, simulator_device
-from qiskit import ClassicalRegister, QuantumCircuit
+from qiskit import ClassicalRegister, QuantumCircuit, qpy
 from qiskit.circuit import Clbit, Gate, Parameter
-from qiskit.circuit.classical import types
+from qiskit.circuit.classical import expr, types
 from qiskit.circuit.library import CCXGate, RZZGate
 from qiskit.quantum_info import PauliList
 from qiskit_ibm_runtime import RuntimeEncoder
@@ -311,3 +314,23 @@ def test_angles_of_many_factors_are_no_burden() -> None:
     for level in (0, 2):
         run("estimator", {"pubs": [[circuit, "Z", [[0.001]], 0.3]], "resilience_level": level})
     assert time.perf_counter() - start < 10
+
+
+def test_an_operation_that_cannot_be_made_is_named() -> None:
+    """A file may say that a variable has another type than what is stored in it."""
+    circuit = QuantumCircuit(1, 1)
+    variable = circuit.add_var("v", expr.lift(3, types.Uint(8)))
+    circuit.store(variable, expr.bit_and(variable, variable))
+    circuit.measure(0, 0)
+    stream = io.BytesIO()
+    qpy.dump(circuit, stream, version=17)
+    raw = stream.getvalue()
+    said = []
+    for place in range(len(raw) - 4):
+        if raw[place : place + 4] == (8).to_bytes(4, "big"):
+            spoiled = raw[: place + 3] + b"\xff" + raw[place + 4 :]
+            value = base64.b64encode(zlib.compress(spoiled)).decode()
+            with pytest.raises(JobError) as caught:
+                run("sampler", {"pubs": [[{"__type__": "QuantumCircuit", "__value__": value}, None, 4]]})
+            said.append(caught.value.message)
+    assert any("an explicit cast is required" in message for message in said)

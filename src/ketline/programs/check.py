@@ -28,6 +28,7 @@ from qiskit.circuit.exceptions import CircuitError
 from qiskit.circuit.library import get_standard_gate_name_mapping
 
 from ketline.programs.failures import bad_option, beyond_limit, not_isa, rejected
+from ketline.programs.wire.guard import guarded
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterator, Sequence
@@ -95,7 +96,12 @@ def survey(circuit: QuantumCircuit, field: str) -> Survey:
         )
     operations: Operations = Counter()
     angles: list[tuple[float, tuple[int, ...]]] = []
-    turns = _walk(circuit, tuple(range(circuit.num_qubits)), 1, operations, angles, field)
+    # Operations are made as they are looked at, and some that were read can't be.
+    turns = guarded(
+        lambda: _walk(circuit, tuple(range(circuit.num_qubits)), 1, operations, angles, field),
+        field,
+        "a circuit",
+    )
     return Survey(operations, tuple(angles), turns)
 
 

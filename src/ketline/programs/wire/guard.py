@@ -20,4 +20,10 @@ def guarded(load: Any, field: str, kind: str) -> Any:
     except MemoryError:
         raise unreadable(field, f"this {kind} takes more memory than there is.") from None
     except BaseException as error:  # noqa: BLE001 - a panic in Qiskit's Rust code isn't an Exception
-        raise unreadable(field, f"not {kind}: {type(error).__name__}: {str(error)[:300]}") from None
+        raise unreadable(field, f"not {kind}: {type(error).__name__}: {_told(error)}") from None
+
+
+def _told(error: BaseException) -> str:
+    """The first line of what a reader says; some draw pictures below it."""
+    lines = str(error).replace("\\n", "\n").splitlines()
+    return (lines[0].strip() if lines else "")[:300]
