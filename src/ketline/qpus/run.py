@@ -192,7 +192,7 @@ class Simulation:
             max_memory_mb=max(1, self._memory_bytes // 1_000_000),
             max_parallel_threads=threads,
             max_parallel_experiments=0,
-            # Aer would cut off what follows the last measurement, the ends of the branches that it jumps to too.
+            # Aer would cut off what follows the last measurement, ends of branches to which it jumps too.
             enable_truncation=not any(self._part(piece).reduced.dynamic for piece in group),
         )
         simulator.set_max_qubits(max(circuit.num_qubits for circuit in circuits))
