@@ -10,11 +10,12 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from hostile import MEMORY, case, packed, pub
+from hostile import MEMORY, case, packed, pub, samplex_params
 from lab import context
 
 from ketline.programs.base import Limits, open_params, program
 from ketline.programs.wire.qasm3_text import check_qasm3
+from ketline.programs.wire.slices import value_bytes
 from ketline.units.errors import JobError
 
 CASES = 2000
@@ -143,3 +144,45 @@ def test_a_gate_of_its_own_does_not_pass_for_a_known_one(name: str) -> None:
     for simulator in (False, True):
         with pytest.raises(JobError, match=f"a gate of its own is called {name}"):
             program("sampler").prepare(open_params(raw, Limits()), context(simulator=simulator))
+
+
+def spoiled_samplex(*path: str | int, value: object) -> bytes:
+    """An executor job whose samplex has something else at a place of its JSON."""
+    tree = json.loads(json.dumps(samplex_params()))
+    samplex = tree["quantum_program"]["items"][0]["samplex"]
+    inner = json.loads(samplex["samplex_json"])
+    if path[0] == "nodes":
+        inner["nodes"][path[1]][path[2]] = value
+    else:
+        holder = json.loads(inner["attrs"][path[0]])
+        specification = json.loads(holder[path[1]])
+        specification[path[2]] = value
+        holder[path[1]] = json.dumps(specification)
+        inner["attrs"][path[0]] = json.dumps(holder)
+    samplex["samplex_json"] = json.dumps(inner)
+    return json.dumps(tree).encode()
+
+
+@pytest.mark.parametrize(
+    ("raw", "words"),
+    [
+        (spoiled_samplex("nodes", 2, "id", value=2**31), "the number 2147483648 of a node isn't possible"),
+        (spoiled_samplex("nodes", 2, "id", value=-1), "samplex"),
+        (
+            spoiled_samplex("output_specification", "parameter_values", "name", value=7),
+            r"items\[0\]",
+        ),
+        (
+            spoiled_samplex("output_specification", "measurement_flips.c", "shape", value=[10**12, 1, 2]),
+            r"items\[0\]",
+        ),
+    ],
+)
+def test_a_samplex_that_lies_ends_in_an_error(raw: bytes, words: str) -> None:
+    with pytest.raises(JobError, match=words):
+        program("executor").prepare(open_params(raw, Limits()), context())
+
+
+def test_passthrough_data_are_found_whatever_their_key_is_written_like() -> None:
+    raw = json.dumps(samplex_params()).replace('"passthrough_data"', '"passthrough\\u005fdata"').encode()
+    assert value_bytes(raw, ("quantum_program", "passthrough_data")) == b'{"x": 1}'

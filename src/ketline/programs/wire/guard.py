@@ -18,7 +18,7 @@ def guarded(load: Any, field: str, kind: str) -> Any:
     except (KeyboardInterrupt, SystemExit, GeneratorExit, JobError):
         raise
     except MemoryError:
-        raise unreadable(field, f"this {kind} takes more memory than there is.") from None
+        raise unreadable(field, f"as {kind} it takes more memory than there is.") from None
     except BaseException as error:  # noqa: BLE001 - a panic in Qiskit's Rust code isn't an Exception
         raise unreadable(field, f"not {kind}: {type(error).__name__}: {_told(error)}") from None
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from samplomatic.tensor_interface import TensorInterface
 
 _MAX_QUBITS = 10_000
+_MOST_HOLES = 100
+"""By how much the numbers of a samplex's nodes may exceed how many there are."""
 
 
 def read_samplex(value: object, newest: int | None, budget: Budget, field: str) -> Samplex:
@@ -62,7 +64,9 @@ def bind_arguments(
     """
     if not isinstance(values, dict):
         raise unreadable(field, "not an object.")
-    inputs = samplex.inputs().make_broadcastable()
+    inputs: TensorInterface = guarded(
+        lambda: samplex.inputs().make_broadcastable(), field, "inputs of a samplex"
+    )
     for name, value in values.items():
         here = f"{field}.{name}"
         read: Any = value
@@ -108,12 +112,17 @@ def read_pauli_lindblad_map(value: dict[str, Any], field: str) -> PauliLindbladM
 def _check_expressions(text: str, version: int, budget: Budget, field: str) -> None:
     """Parameter expressions hide in a samplex as a QPY file of their own; it is held to the same rules."""
     try:
-        header = orjson.loads(text)["attrs"]
+        tree = orjson.loads(text)
+        header = tree["attrs"]
+        highest = max((int(node["id"]) for node in tree["nodes"]), default=0)
         table = orjson.loads(header["param_table"])
         inner = table["circuit_base64"]
         written = int(header["ssv"])
     except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
         raise unreadable(field, "samplex_json isn't a samplex.") from None
+    if not 0 <= highest <= _MOST_HOLES * (len(tree["nodes"]) + 1):
+        # A graph is as large as its highest number.
+        raise unreadable(field, f"the number {highest} of a node isn't possible.")
     if written != version:
         raise unreadable(field, f"ssv is {version}, and the samplex says {written}.")
     check_qpy_header(budget.plain(inner, f"{field}.param_table"), f"{field}.param_table", 1)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+import orjson
+
 _TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[{}\[\],:]', re.DOTALL)
 
 
@@ -46,5 +48,6 @@ def _member(raw: bytes, span: tuple[int, int], key: bytes) -> tuple[int, int] | 
         elif depth == 1 and token == b":":
             start = match.end()
         elif depth == 1 and expects_name and start is None:
-            name, expects_name = token[1:-1], False
+            # A letter may be written by its number.
+            name, expects_name = orjson.loads(token).encode(), False
     return found
