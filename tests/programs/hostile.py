@@ -18,10 +18,10 @@ import time
 import zlib
 from collections import Counter
 from collections.abc import Callable
-from functools import cache
 from typing import Any
 
 import numpy as np
+from hostile_parts import circuit_files, circuits, packed, places, pub, put, samplex_params
 
 MEMORY = 3 << 30
 LIMIT_BYTES = 5_000_000
@@ -29,64 +29,6 @@ MARKERS = ("antigravity", "this", "idlelib.idle")
 """Modules that only a payload could want to import."""
 
 Case = tuple[str, bytes]
-
-
-def packed(raw: bytes) -> str:
-    return base64.b64encode(zlib.compress(raw, 1)).decode()
-
-
-@cache
-def circuits(version: int) -> tuple[bytes, ...]:
-    from qiskit import QuantumCircuit, qpy
-    from qiskit.circuit import ParameterVector
-
-    a = ParameterVector("a", 2)
-    swept = QuantumCircuit(5, 1)
-    swept.rz(a[0] - 2 * a[1] + 0.5, 0)
-    swept.sx(0)
-    swept.measure(0, 0)
-    dynamic = QuantumCircuit(5, 2, metadata={"k": [1, "x"]})
-    dynamic.measure(0, 0)
-    with dynamic.if_test((dynamic.clbits[0], 1)):
-        dynamic.x(1)
-    with dynamic.for_loop(range(3)):
-        dynamic.sx(1)
-    dynamic.delay(100, 1, "ns")
-    found = []
-    for circuit in (swept, dynamic):
-        stream = io.BytesIO()
-        qpy.dump(circuit, stream, version=version)
-        found.append(stream.getvalue())
-    return tuple(found)
-
-
-@cache
-def samplex_params() -> dict[str, Any]:
-    from ibm_quantum_schemas.common import CompressedQpyDataModel, SamplexModel
-    from qiskit import QuantumCircuit
-    from samplomatic import Twirl, build
-
-    circuit = QuantumCircuit(5, 2)
-    with circuit.box([Twirl()]):
-        circuit.sx(0)
-        circuit.cx(0, 1)
-    with circuit.box([Twirl()]):
-        circuit.measure([0, 1], [0, 1])
-    template, samplex = build(circuit)
-    item = {
-        "item_type": "samplex",
-        "samplex": SamplexModel.from_samplex(samplex).model_dump(),
-        "samplex_arguments": {},
-        "shape": [3],
-        "chunk_size": "auto",
-    }
-    program = {
-        "shots": 10,
-        "circuits": CompressedQpyDataModel.from_python([template]).model_dump(),
-        "items": [item],
-        "passthrough_data": {"x": 1},
-    }
-    return {"schema_version": "v2.0", "quantum_program": program, "options": {}}
 
 
 def spoiled(raw: bytes, rng: random.Random) -> bytes:
@@ -107,10 +49,6 @@ def spoiled(raw: bytes, rng: random.Random) -> bytes:
         first, second = sorted((rng.randrange(len(data)), rng.randrange(len(data))))
         del data[first:second]
     return bytes(data)
-
-
-def pub(circuit: Any, values: Any = None, **more: Any) -> bytes:
-    return json.dumps({"pubs": [[circuit, values]], **more}).encode()
 
 
 def qpy_case(rng: random.Random) -> Case:
@@ -223,6 +161,49 @@ def samplex_case(rng: random.Random) -> Case:
     return "executor", json.dumps(tree).encode()
 
 
+def rare_qpy_case(rng: random.Random) -> Case:
+    raw = rng.choice(circuit_files(rng.choice((14, 17, 18))))
+    at = rng.randrange(10, len(raw))
+    number = rng.choice((b"\xff", b"\x7f\xff\xff\xff", b"\0\0\0\1\0\0\0\0", b"\0\0\0\0\x10\0\0\0", b"\0\0"))
+    raw = raw[:at] + number + raw[at + len(number) :]
+    return "sampler", pub({"__type__": "QuantumCircuit", "__value__": packed(raw)})
+
+
+def deep_samplex_case(rng: random.Random) -> Case:
+    tree = json.loads(json.dumps(samplex_params()))
+    samplex = tree["quantum_program"]["items"][0]["samplex"]
+    inner = json.loads(samplex["samplex_json"])
+    value = rng.choice(
+        (-1, 0, 10**9, 2**31, 10**30, None, "", [], {}, 1e308, True, [10**6] * 4, str(10**12), "None")
+    )
+    samplex["samplex_json"] = json.dumps(put(inner, rng.choice(list(places(inner))), value))
+    return "executor", json.dumps(tree).encode()
+
+
+def size_case(rng: random.Random) -> Case:
+    large = rng.choice((0, -1, 10**6, 10**9, 2**31, 2**62, 2**63, 10**30, 1e300))
+    options = rng.choice(
+        (
+            {"default_shots": large},
+            {"default_precision": 1 / large if large else 0},
+            {"twirling": {"num_randomizations": large, "shots_per_randomization": large}},
+            {"resilience": {"measure_noise_learning": {"num_randomizations": large}}},
+            {"resilience": {"zne_mitigation": True, "zne": {"noise_factors": [1, 3, large]}}},
+            {
+                "resilience": {
+                    "pec_mitigation": True,
+                    "layer_noise_learning": {"layer_pair_depths": [0, large]},
+                }
+            },
+            {"resilience": {"pec_mitigation": True, "layer_noise_learning": {"num_randomizations": large}}},
+            {"simulator": {"seed_simulator": large}},
+            {"execution": {"rep_delay": large}},
+        )
+    )
+    body = {"pubs": [['OPENQASM 3.0; include "stdgates.inc"; cx $0, $1;', "ZZIII"]], "options": options}
+    return "estimator", json.dumps(body).encode()
+
+
 def qasm_case(rng: random.Random) -> Case:
     text = (
         'OPENQASM 3.0; include "stdgates.inc"; input float t; qubit[5] q; bit[2] c; const int n = 2;'
@@ -249,6 +230,16 @@ def qasm_case(rng: random.Random) -> Case:
                 "import os",
                 "OPENQASM 3.0; const int n = 900000000; qubit[n] q;",
                 "OPENQASM 3.0; int i = 1/0;",
+                "qubit[0xFFFFFFFF] q;",
+                "qubit[1_000_000_000] q;",
+                "qubit[99999 * 99999] q;",
+                "gate a x { U(0, 0, 0) x; } "
+                + "".join(
+                    f"gate a{'b' * n} x {{ {'a' + 'b' * (n - 1)} x; {'a' + 'b' * (n - 1)} x; }} "
+                    for n in range(1, 40)
+                )
+                + "qubit q;",
+                'include "stdgates.inc"; qubit q; for int i in [0:1000000000000] { x q; }',
             )
         )
     return "sampler", pub(text, rng.choice((None, [[0.5]])))
@@ -301,6 +292,9 @@ KINDS: tuple[tuple[Callable[[random.Random], Case], int], ...] = (
     (npy_case, 2),
     (tensor_case, 3),
     (samplex_case, 3),
+    (rare_qpy_case, 4),
+    (deep_samplex_case, 3),
+    (size_case, 1),
     (qasm_case, 2),
     (json_case, 3),
 )
