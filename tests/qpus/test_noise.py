@@ -130,6 +130,13 @@ def test_a_default_error_stands_for_all_qubits():
     assert "x" in back._default_quantum_errors
 
 
+def given_error(name, **changes):
+    """A noise model in which an instruction follows every sx."""
+    step = {"name": name, "qubits": [0], **changes}
+    error = {"type": "qerror", "operations": ["sx"], "instructions": [[step]], "probabilities": [1.0]}
+    return {"errors": [error]}
+
+
 @pytest.mark.parametrize(
     "wire",
     [
@@ -137,6 +144,10 @@ def test_a_default_error_stands_for_all_qubits():
         {"errors": [{"type": "qerror", "operations": ["x"], "instructions": [[{"name": "kraus", "qubits": [0],
                      "params": [["a"]]}]], "probabilities": [1.0]}]},
         {"errors": [{"type": "roerror", "probabilities": [[2.0, 0.0], [0.0, 1.0]], "gate_qubits": [[0]]}]},
+        given_error("x", qubits=[10**9]),
+        given_error("kraus", params=[[[[5, 0], [0, 0]], [[0, 0], [5, 0]]]]),
+        given_error("unitary", params=[[[[5, 0], [0, 0]], [[0, 0], [5, 0]]]]),
+        {"errors": given_error("x")["errors"] * 2},
     ],
 )  # fmt: skip
 def test_a_wrong_model_is_refused_by_name(wire):

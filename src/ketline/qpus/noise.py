@@ -7,6 +7,7 @@ instruction on one set of qubits at a time.
 
 from __future__ import annotations
 
+import itertools
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
@@ -41,6 +42,9 @@ _KEPT_ERRORS = 5_000
 
 _K = TypeVar("_K")
 _V = TypeVar("_V")
+
+_MOST_GIVEN_QUBITS = 8
+"""On which one error of a given noise model may act."""
 
 
 def _kept(cache: OrderedDict[_K, _V], key: _K, most: int, make: Callable[[], _V]) -> _V:
@@ -270,9 +274,24 @@ def _complex(params: Any) -> Any:
 
 
 def _instruction(entry: Mapping[str, Any]) -> Mapping[str, Any]:
+    if any(not 0 <= int(qubit) < _MOST_GIVEN_QUBITS for qubit in entry["qubits"]):
+        raise ValueError(f"an error on qubits {str(entry['qubits'])[:60]} of its own isn't possible")
     if entry["name"] in ("kraus", "unitary"):
-        return {**entry, "params": [_complex(matrix) for matrix in entry["params"]]}
+        operators = [_complex(matrix) for matrix in entry["params"]]
+        whole = sum(operator.conj().T @ operator for operator in operators)
+        if not np.allclose(whole, np.eye(len(operators[0])), atol=1e-6):
+            raise ValueError(f"the operators of {entry['name']} don't keep probabilities")
+        return {**entry, "params": operators}
     return entry
+
+
+def _once(entry: Mapping[str, Any], seen: set[tuple[str, str, str]]) -> None:
+    """Several errors of one operation would be multiplied, with ever more terms; a model holds one each."""
+    for name, place in itertools.product(entry["operations"], entry.get("gate_qubits") or [None]):
+        key = (str(entry["type"]), str(name), str(place))
+        if key in seen:
+            raise ValueError(f"there are two errors of {str(name)[:40]} on the same qubits")
+        seen.add(key)
 
 
 def given_model(wire: Mapping[str, Any], qubits: tuple[int, ...]) -> tuple[NoiseModel, Kind]:
@@ -283,10 +302,12 @@ def given_model(wire: Mapping[str, Any], qubits: tuple[int, ...]) -> tuple[Noise
     """
     local = {q: i for i, q in enumerate(qubits)}
     names: set[str] = set()
+    seen: set[tuple[str, str, str]] = set()
     try:
         errors = []
         for entry in wire["errors"]:
             entry = dict(entry)
+            _once(entry, seen)
             places = entry.get("gate_qubits")
             if places is not None:
                 entry["gate_qubits"] = [
