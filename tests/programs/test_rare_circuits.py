@@ -334,3 +334,25 @@ def test_an_operation_that_cannot_be_made_is_named() -> None:
                 run("sampler", {"pubs": [[{"__type__": "QuantumCircuit", "__value__": value}, None, 4]]})
             said.append(caught.value.message)
     assert any("an explicit cast is required" in message for message in said)
+
+
+def test_loops_whose_turns_count_and_whose_dont() -> None:
+    """Of a loop's parameter, of an angle made of it alone, and in a circuit with parameters of its own."""
+    turn = Parameter("i")
+    circuit = QuantumCircuit(2, 2)
+    with circuit.for_loop(range(3), turn):
+        circuit.x(0)
+    with circuit.for_loop([1, 2], turn):
+        circuit.rx(turn * np.pi / 3, 1)
+    circuit.rz(X, 0)
+    circuit.measure([0, 1], [0, 1])
+    result = run("sampler", {"pubs": [[circuit, [[0.1], [0.2]], 20]]}, simulator=True)
+    assert result[0].data.c.get_counts() == {"11": 40}
+    text = 'OPENQASM 3.0; include "stdgates.inc"; qubit[1] q; for int i in [0:2] { x q[0]; }'
+    assert run("estimator", {"pubs": [[text, "Z", None, 0.1]]}, simulator=True)[0].data.evs < -0.9
+    mixed = QuantumCircuit(1, 1)
+    with mixed.for_loop([1, 2], turn):
+        mixed.rx(turn * X, 0)
+    mixed.measure(0, 0)
+    with pytest.raises(JobError, match="mixes the parameter i of a for loop with others"):
+        run("sampler", {"pubs": [[mixed, [[0.1]], 4]]}, simulator=True)

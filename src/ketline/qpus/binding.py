@@ -92,6 +92,9 @@ def _flatten(
                 continue
             if not isinstance(value, ParameterExpression) or not value.parameters:
                 continue
+            if value.parameters.isdisjoint(index):
+                # Aer puts in what a loop's parameter is in each turn.
+                continue
             key = expressions.identity(value)
             if key not in made:
                 made[key] = Parameter(f"\0expression {len(found)}")

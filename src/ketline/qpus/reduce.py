@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from qiskit.circuit import Parameter, QuantumCircuit, Qubit
+from qiskit.circuit import ForLoopOp, Parameter, QuantumCircuit, Qubit
 from qiskit.circuit.library import IGate, RZGate
 
 from ketline.errors import INVALID_REQUEST, NOT_EMULATED
@@ -184,9 +184,13 @@ class _Reducer:
                 for length in self.pending.pop(q, ()):
                     self._put_down(small, q, places[outer[q]], length, weight * times)
             blocks.append(small)
-        into.append(
-            operation.replace_blocks(blocks), [qubits[q] for q in kept], list(instruction.clbits), copy=False
-        )
+        changed = operation.replace_blocks(blocks)
+        if operation.name == "for_loop":
+            indices, parameter, _ = operation.params
+            if parameter is not None and parameter not in blocks[0].parameters:
+                # Aer would look for it in vain.
+                changed = ForLoopOp(indices, None, blocks[0])
+        into.append(changed, [qubits[q] for q in kept], list(instruction.clbits), copy=False)
 
 
 def like(circuit: QuantumCircuit, qubits: Iterable[Qubit]) -> QuantumCircuit:
