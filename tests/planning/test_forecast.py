@@ -17,7 +17,7 @@ from ketline.planning.backtest import backtest
 from ketline.planning.centre import Centre
 from ketline.planning.correction import Record
 from ketline.planning.durations import DurationModel
-from ketline.planning.forecast import Forecaster
+from ketline.planning.forecast import Forecast, Forecaster
 from ketline.planning.history import History, closed_loop
 from ketline.planning.replica import Present
 from ketline.planning.simulate import simulate
@@ -274,6 +274,36 @@ def test_conformal_correction_restores_the_coverage_of_intervals_that_are_too_na
     assert np.mean(inside[100:]) == pytest.approx(0.9, abs=0.03)
 
 
+def test_what_came_late_doesnt_say_that_things_may_come_early() -> None:
+    rng, record, plain = np.random.default_rng(1), Record(), Interval(95.0, 100.0, 105.0, 0.9)
+    for number in range(100):
+        late = 500.0 if number % 5 == 0 else 0.0
+        record.add(0.0, plain, 100.0 + float(rng.normal(0, 2)) + late)
+    found = record.correct(0.0, plain)
+    assert found.low > 94.0
+    assert found.high > 500.0
+
+
+def test_an_end_is_not_before_a_start() -> None:
+    forecaster = Forecaster(DurationModel(), History())
+    plain = Forecast(
+        "j", 0.0, Interval(50.0, 60.0, 70.0, 0.9), Interval(55.0, 65.0, 75.0, 0.9),
+        Interval(56.0, 66.0, 76.0, 0.9), 10,
+    )  # fmt: skip
+    for _ in range(60):  # starts come late, and ends as they were forecast
+        forecaster.past["running"].add(0.0, Interval(50.0, 60.0, 70.0, 0.9), 200.0)
+        forecaster.past["finished"].add(0.0, Interval(56.0, 66.0, 76.0, 0.9), 66.0)
+    found = forecaster.corrected(plain)
+    assert found.running is not None
+    assert found.on_qpu is not None
+    assert found.finished is not None
+    assert found.running.high > 199.0
+    for one, other in ((found.running, found.on_qpu), (found.on_qpu, found.finished)):
+        assert one.low <= other.low
+        assert one.middle <= other.middle
+        assert one.high <= other.high
+
+
 def test_the_truth_falls_inside_as_often_as_stated(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ketline.planning.forecast.MAX_REPLICAS", 14)
     streams = [
@@ -357,10 +387,12 @@ def test_what_was_learned_can_be_taken_up_and_nonsense_is_refused() -> None:
     for wrong in (
         None, [], {}, {"running": {}}, learned | {"more": {}},
         learned | {"running": {"scores": [math.nan], "missed": 0.0}},
-        learned | {"running": {"scores": [1e9], "missed": 0.0}},
-        learned | {"running": {"scores": [0.1] * 401, "missed": 0.0}},
-        learned | {"running": {"scores": [True], "missed": 0.0}},
-        learned | {"running": {"scores": [0.1], "missed": 7}},
+        learned | {"running": {"scores": [[1e9, 0.0]], "missed": 0.0}},
+        learned | {"running": {"scores": [0.1], "missed": 0.0}},
+        learned | {"running": {"scores": [[0.1, 0.1]] * 401, "missed": 0.0}},
+        learned | {"running": {"scores": [[True, 0.1]], "missed": 0.0}},
+        learned | {"running": {"scores": [[0.1]], "missed": 0.0}},
+        learned | {"running": {"scores": [[0.1, 0.1]], "missed": 7}},
     ):  # fmt: skip
         with pytest.raises(ValueError, match=r"record|scores|missed"):
             Forecaster(DurationModel(), History()).take_up(wrong)

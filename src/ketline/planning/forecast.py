@@ -111,11 +111,13 @@ class Forecaster:
 
     def corrected(self, forecast: Forecast) -> Forecast:
         """The forecast with what was learned from earlier ones."""
-        running, finished = (
-            None if interval is None else self.past[name].correct(forecast.made_at, interval)
-            for name, interval in (("running", forecast.running), ("finished", forecast.finished))
-        )
-        return replace(forecast, running=running, finished=finished)
+        told: list[Interval | None] = []
+        for name, interval in (
+            ("running", forecast.running), ("running", forecast.on_qpu), ("finished", forecast.finished)
+        ):  # fmt: skip
+            corrected = None if interval is None else self.past[name].correct(forecast.made_at, interval)
+            told.append(_not_before(corrected, told))
+        return replace(forecast, running=told[0], on_qpu=told[1], finished=told[2])
 
     def forecast(
         self,
@@ -196,6 +198,18 @@ class Forecaster:
             shift += total * (factor - 1.0)
             variance += squares * factor**2 * -np.expm1(-(sigma**2))
         return shift + np.sqrt(variance) * rng.standard_normal(SPREAD_SAMPLES)
+
+
+def _not_before(interval: Interval | None, earlier: Sequence[Interval | None]) -> Interval | None:
+    """The interval of what can't come before others do."""
+    if interval is None:
+        return None
+    known = [other for other in earlier if other is not None]
+    low, middle, high = (
+        max([getattr(interval, end), *(getattr(other, end) for other in known)])
+        for end in ("low", "middle", "high")
+    )
+    return replace(interval, low=low, middle=middle, high=high)
 
 
 def _bystanders(
