@@ -25,6 +25,7 @@ from qiskit_ibm_runtime.results.noise_learner import LayerError, PauliLindbladEr
 from samplomatic import Twirl, build
 
 from ketline.programs import state as states
+from ketline.qpus import expanding
 from ketline.units.errors import JobError
 
 
@@ -356,3 +357,28 @@ def test_loops_whose_turns_count_and_whose_dont() -> None:
     mixed.measure(0, 0)
     with pytest.raises(JobError, match="mixes the parameter i of a for loop with others"):
         run("sampler", {"pubs": [[mixed, [[0.1]], 4]]}, simulator=True)
+
+
+def test_a_simulator_takes_gates_that_a_circuit_defines() -> None:
+    text = (
+        'OPENQASM 3.0; include "stdgates.inc"; input float w; bit[2] c; gate half(a) x { rx(a / 2) x; } '
+        "gate whole(a) x { half(a) x; half(a) x; } whole(w) $1; ctrl @ whole(w) $1, $2; "
+        "c[0] = measure $1; if (c[0] == true) { whole(pi) $2; } c[1] = measure $2;"
+    )
+    pubs = [[text, [[np.pi]], 50]]
+    assert run("sampler", {"pubs": pubs}, simulator=True)[0].data.c.get_counts() == {"01": 50}
+    own = QuantumCircuit(2, 2)
+    own.initialize([0, 0, 0, 1], [0, 1])
+    own.unitary([[0, 1], [1, 0]], 0)
+    own.measure([0, 1], [0, 1])
+    assert run("sampler", {"pubs": [[own, None, 50]]}, simulator=True)[0].data.c.get_counts() == {"10": 50}
+    with pytest.raises(JobError, match="initialize on qubits"):
+        run("sampler", {"pubs": [[own, None, 50]]})
+
+
+def test_gates_within_gates_have_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(expanding, "_MOST_INSTRUCTIONS", 200)
+    text = 'OPENQASM 3.0; include "stdgates.inc"; gate g0 a { x a; } '
+    text += "".join(f"gate g{n} a {{ g{n - 1} a; g{n - 1} a; }} " for n in range(1, 8)) + "bit[1] c; g7 $0; "
+    with pytest.raises(JobError, match="come to more than 200 instructions"):
+        run("sampler", {"pubs": [[text + "c[0] = measure $0;", None, 4]]}, simulator=True)

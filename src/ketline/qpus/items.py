@@ -14,6 +14,7 @@ from ketline.qpus.binding import columns, flatten
 from ketline.qpus.chain import chained, links, pauses
 from ketline.qpus.checks import check
 from ketline.qpus.components import Component, components, plain
+from ketline.qpus.expanding import expanded
 from ketline.qpus.idle import detunings, padded, turns
 from ketline.qpus.methods import bundle_method, suited
 from ketline.qpus.noise import DeviceNoise, given_model
@@ -314,7 +315,8 @@ class Workbench:
             yield self._timed(unit, item)
 
     def _timed(self, unit: WorkUnit, item: WorkItem) -> TimedItem:
-        circuit, stretch_values = resolve(item.circuit, self.durations)
+        own = expanded(item.circuit) if self.device.simulator else item.circuit
+        circuit, stretch_values = resolve(own, self.durations)
         plan = schedule(circuit, self.durations, {q: i for i, q in enumerate(circuit.qubits)})
         seconds = self._shot_seconds(unit, circuit, plan)
         return TimedItem(item, registers(circuit), circuit, plan, seconds, stretch_values)

@@ -30,7 +30,8 @@ _GATES = """
     id x y z h s sdg t tdg sx sxdg rx ry rz p r u u1 u2 u3 cx cy cz cp crx cry crz ch ecr swap csx rxx ryy
     rzz rzx ccx ccz cswap
 """
-_KNOWN = frozenset([*_GATES.split(), "measure", "reset", "delay", "barrier", "break_loop", "continue_loop"])
+KNOWN = frozenset([*_GATES.split(), "measure", "reset", "delay", "barrier", "break_loop", "continue_loop"])
+"""Instructions that can be emulated, besides control flow."""
 
 
 @dataclass(slots=True)
@@ -116,7 +117,7 @@ class _Reducer:
                     "the circuit stores to a classical variable, which the emulator can't do",
                     "Use classical bits and registers.",
                 )
-            if name not in _KNOWN:
+            if name not in KNOWN:
                 raise JobError(
                     INVALID_REQUEST.code,
                     f"the instruction {name!r} can't be emulated",
