@@ -44,9 +44,9 @@ def test_a_changed_window_holds_exactly_what_the_ledger_holds_of_it(tmp_path: Pa
         for days, seconds in ((100, 1000.0), (40, 100.0), (29, 10.0), (27.9999, 1.0), (1, 0.5)):
             database.execute(
                 "INSERT INTO usage (instance_id, user_id, qpu_id, started_at, ended_at, seconds, rule)"
-                " SELECT instance_id, user_id, qpu_id, started_at - ?1, ended_at - ?1, ?2, rule FROM usage"
-                " WHERE number = 1",
-                (days * DAY, seconds),
+                " SELECT instance_id, user_id, qpu_id, started_at - :ago, ended_at - :ago, :seconds, rule"
+                " FROM usage WHERE number = 1",
+                {"ago": days * DAY, "seconds": seconds},
             )
 
     async def changed(running: Centre) -> None:
