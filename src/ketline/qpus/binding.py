@@ -13,7 +13,7 @@ from ketline.units import expressions
 from ketline.units.errors import JobError
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
+    from collections.abc import Hashable, Mapping
 
     from qiskit.circuit import QuantumCircuit
 
@@ -24,32 +24,34 @@ def columns(circuit: QuantumCircuit) -> dict[Parameter, int]:
 
 
 def evaluate(
-    expression: ParameterExpression, values: NDArray[np.float64], index: dict[Parameter, int]
+    expression: ParameterExpression, table: Mapping[Parameter, NDArray[np.float64]]
 ) -> NDArray[np.float64]:
-    """An expression for every set of values, shape ``(n_sets,)``.
+    """An expression for every set of values, shape ``(n_sets,)``; ``table`` are the values of parameters.
 
     Raises:
         JobError: it isn't a finite real number at some values, or it mixes a loop's parameter with others.
     """
+    found = None
+    if table.keys() >= expression.parameters:
+        found = expressions.evaluate(expression, table)
+        if np.isfinite(found).all():
+            return found
     inside = list(expression.parameters)
-    for parameter in inside:
-        if parameter not in index:
-            raise JobError(
-                NOT_EMULATED.code,
-                f"the angle {str(expression)[:80]} mixes the parameter {parameter.name} of a for loop with "
-                "others, which the emulator can't do",
-                "Write the loop's turns one after the other.",
-            )
-    found = expressions.evaluate(expression, {p: values[:, index[p]] for p in inside})
-    if not np.isfinite(found).all():
-        row = values[np.flatnonzero(np.isnan(found))[0]]
-        where = ", ".join(f"{p.name} = {row[index[p]]:g}" for p in inside)
+    if found is None:
+        turn = next(parameter for parameter in inside if parameter not in table)
         raise JobError(
-            INVALID_REQUEST.code,
-            f"the angle {str(expression)[:80]} isn't a finite real number at {where[:200]}",
-            "Choose values at which it is.",
+            NOT_EMULATED.code,
+            f"the angle {str(expression)[:80]} mixes the parameter {turn.name} of a for loop with others, "
+            "which the emulator can't do",
+            "Write the loop's turns one after the other.",
         )
-    return found
+    row = np.flatnonzero(np.isnan(found))[0]
+    where = ", ".join(f"{parameter.name} = {table[parameter][row]:g}" for parameter in inside)
+    raise JobError(
+        INVALID_REQUEST.code,
+        f"the angle {str(expression)[:80]} isn't a finite real number at {where[:200]}",
+        "Choose values at which it is.",
+    )
 
 
 def flatten(
@@ -61,15 +63,14 @@ def flatten(
     The answer maps each parameter that is left to its column of values.
     """
     found: dict[Parameter, NDArray[np.float64]] = {}
-    made: dict[Hashable, Parameter] = {}
-    _flatten(circuit, values, index, found, made)
+    table = {parameter: values[:, column] for parameter, column in index.items()}
+    _flatten(circuit, table, found, {})
     return found
 
 
 def _flatten(
     circuit: QuantumCircuit,
-    values: NDArray[np.float64],
-    index: dict[Parameter, int],
+    table: dict[Parameter, NDArray[np.float64]],
     found: dict[Parameter, NDArray[np.float64]],
     made: dict[Hashable, Parameter],
 ) -> None:
@@ -78,7 +79,7 @@ def _flatten(
             operation = instruction.operation
             blocks = list(operation.blocks)
             for block in blocks:
-                _flatten(block, values, index, found, made)
+                _flatten(block, table, found, made)
             circuit.data[place] = instruction.replace(operation=operation.replace_blocks(blocks))
             continue
         if not instruction.params:
@@ -86,19 +87,16 @@ def _flatten(
         changed: list[Any] | None = None
         for i, value in enumerate(instruction.params):
             if isinstance(value, Parameter):
-                column = index.get(value)
-                if column is not None:
-                    found[value] = values[:, column]
+                if value in table:
+                    found[value] = table[value]
                 continue
-            if not isinstance(value, ParameterExpression) or not value.parameters:
-                continue
-            if value.parameters.isdisjoint(index):
+            if not isinstance(value, ParameterExpression) or table.keys().isdisjoint(value.parameters):
                 # Aer puts in what a loop's parameter is in each turn.
                 continue
             key = expressions.identity(value)
             if key not in made:
                 made[key] = Parameter(f"\0expression {len(found)}")
-                found[made[key]] = evaluate(value, values, index)
+                found[made[key]] = evaluate(value, table)
             parameter = made[key]
             changed = changed or list(instruction.params)
             changed[i] = parameter

@@ -42,20 +42,23 @@ def evaluate(expression: Any, columns: Mapping[Any, NDArray[np.float64]]) -> NDA
 
     Args:
         expression: a `qiskit.circuit.ParameterExpression`.
-        columns: the values of each of its parameters, arrays of one shape ``(n_sets,)``.
+        columns: the values of its parameters, and others if need be, arrays of one shape ``(n_sets,)``.
     """
-    inside = list(expression.parameters)
     with np.errstate(all="ignore"):
         try:
             found = np.asarray(_played(expression, columns))
         except (AttributeError, IndexError, KeyError, TypeError):
-            found = _bound(expression, inside, columns)
+            found = _bound(expression, list(expression.parameters), columns)
         if found.dtype.kind == "c":
             imaginary = np.abs(found.imag) > _IMAGINARY * np.maximum(1.0, np.abs(found.real))
             found = np.where(imaginary, np.nan, found.real)
-        found = np.where(np.isfinite(found), found, np.nan)
-    shape = columns[inside[0]].shape if inside else ()
-    return np.asarray(np.broadcast_to(found, shape), dtype=np.float64)
+    finite = np.isfinite(found)
+    if not finite.all():
+        found = np.where(finite, found, np.nan)
+    if not found.ndim and expression.parameters:
+        # A parameter that cancels out.
+        found = np.broadcast_to(found, columns[next(iter(expression.parameters))].shape)
+    return np.asarray(found, dtype=np.float64)
 
 
 def identity(expression: Any) -> Hashable:
