@@ -376,6 +376,16 @@ def test_a_simulator_takes_gates_that_a_circuit_defines() -> None:
         run("sampler", {"pubs": [[own, None, 50]]})
 
 
+@pytest.mark.parametrize("level", [0, 1, 2])
+def test_stretches_go_with_every_level(level: int) -> None:
+    circuit = QuantumCircuit(2)
+    circuit.x(0)
+    circuit.delay(circuit.add_stretch("s"), 0)
+    circuit.cx(0, 1)
+    params = {"pubs": [[circuit, "ZZ", None, 0.1]], "resilience_level": level}
+    assert abs(run("estimator", params, simulator=True)[0].data.evs - 1) < 0.1
+
+
 def test_gates_within_gates_have_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(expanding, "_MOST_INSTRUCTIONS", 200)
     text = 'OPENQASM 3.0; include "stdgates.inc"; gate g0 a { x a; } '

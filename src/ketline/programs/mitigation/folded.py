@@ -187,15 +187,10 @@ def _circuit(circuit: QuantumCircuit, layers: dict[int, _Layer], angles: list[Pa
             instructions.append(barrier)
             instructions += (gate for gate, _ in layer.gates_of(copy))
             instructions.append(barrier)
-    made = QuantumCircuit.from_instructions(
-        instructions,
-        qubits=circuit.qubits,
-        clbits=circuit.clbits,
-        name=circuit.name,
-        metadata=circuit.metadata,
-    )
-    for register in (*circuit.qregs, *circuit.cregs):
-        made.add_register(register)
+    # With its stretches, which a circuit made of instructions alone wouldn't have.
+    made = circuit.copy_empty_like()
+    for instruction in instructions:
+        made.append(instruction, copy=False)
     return made
 
 
