@@ -13,6 +13,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import get_args
 
+from inputs_table import INPUTS
 from pydantic import BaseModel
 
 TESTS = Path(__file__).parents[1]
@@ -416,6 +417,10 @@ def render() -> str:
         for row in rows:
             shown = ", ".join(f"`{name.rpartition('/')[2]}`" for name in row.tests)
             lines.append(f"| `{row.option}` | {row.state} | {shown} |")
+    lines += ["", "## Circuits and values", "", "| Input | State | Shown by |", "|---|---|---|"]
+    for name, state, tests in INPUTS:
+        shown = ", ".join(f"`{test.rpartition('/')[2]}`" for test in tests)
+        lines.append(f"| {name} | {state} | {shown} |")
     return "\n".join(lines) + "\n"
 
 

@@ -17,6 +17,7 @@ def test_every_option_of_the_client_is_listed(program):
 def test_every_test_that_is_named_is_there():
     known = options_page.known_tests()
     named = {name for _, rows in options_page.TABLE.values() for row in rows for name in row.tests}
+    named |= {name for _, _, tests in options_page.INPUTS for name in tests}
     assert named <= known, sorted(named - known)
 
 
