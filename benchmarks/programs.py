@@ -8,45 +8,47 @@ as posted.
 
 from __future__ import annotations
 
-import base64
 import gc
 import importlib
-import io
-import json
 import os
 import pickle
 import tempfile
 import time
 import warnings
-import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-from qiskit import QuantumCircuit, generate_preset_pass_manager, qpy
-from qiskit.circuit import ParameterVector
-from qiskit.circuit.library import efficient_su2
-from qiskit.quantum_info import SparsePauliOp
-from qiskit_ibm_runtime import RuntimeEncoder
+from qiskit import QuantumCircuit
 
 from benchmarks.harness import Row, median, peak_mb, proportional_mb, serve, show
+from benchmarks.payloads import (
+    DEVICE,
+    ansatz_jobs,
+    bells,
+    chain,
+    large_payloads,
+    params,
+    sampler_angles,
+    small_job,
+    small_jobs,
+)
 from ketline.config import QpuSettings
-from ketline.qpus.snapshots import snapshot
 from ketline.service import tasks
 
 ValueT = TypeVar("ValueT")
 
 TARGET_MS = 20.0
-MEGABYTES = 50
-DEVICE = snapshot("fez", "ket_fez")
 SETTINGS = QpuSettings(name="ket_fez", device="fez").model_dump(mode="json")
-TWIRL = {"twirling": {"enable_gates": True, "enable_measure": True}}
-DECOUPLE = {"dynamical_decoupling": {"enable": True, "sequence_type": "XY4"}}
 
 
 def in_a_worker(action: Callable[[], ValueT]) -> ValueT:
-    """What an action gives in a fresh child of this process."""
+    """What an action gives in a fresh child of this process.
+
+    Payloads are made in one too: what transpiles leaves threads behind that no further child would have.
+    """
     ours, theirs = os.pipe()
     gc.collect()
     gc.freeze()
@@ -112,10 +114,11 @@ class Bench:
         return in_a_worker(action)
 
     def peak(self, program: str, payload: bytes) -> float:
-        """By how many MB a worker grows at its peak while it prepares a payload."""
+        """By how many MB a worker that has worked before grows at its peak while it prepares a payload."""
 
         def action() -> float:
             tasks.warm({"devices": [str(self.folder / "device.json")]})
+            self.prepare(program, small_job(program))
             gc.collect()
             Path("/proc/self/clear_refs").write_text("5")
             before = status_mb("VmRSS")
@@ -125,108 +128,15 @@ class Bench:
         return in_a_worker(action)
 
 
-def compiled(circuit: QuantumCircuit) -> QuantumCircuit:
-    """A circuit in the device's instruction set."""
-    return generate_preset_pass_manager(1, target=DEVICE.target, seed_transpiler=7).run(circuit)
-
-
-def bell(turn: float, *, measured: bool) -> QuantumCircuit:
-    """A Bell circuit after a turn that tells it from others."""
-    circuit = QuantumCircuit(2, 2 if measured else 0)
-    circuit.ry(turn, 0)
-    circuit.h(0)
-    circuit.cx(0, 1)
-    if measured:
-        circuit.measure([0, 1], [0, 1])
-    return compiled(circuit)
-
-
-def params(pubs: list[Any], options: dict[str, Any], level: int | None = None) -> bytes:
-    """Params of the legacy primitives, as the client encodes them."""
-    tree: dict[str, Any] = {"pubs": pubs, "options": options, "version": 2, "support_qiskit": True}
-    if level is not None:
-        tree["resilience_level"] = level
-    return json.dumps(tree, cls=RuntimeEncoder).encode()
-
-
-def chain(circuit: QuantumCircuit, width: int) -> dict[str, float]:
-    """An observable along a chain of qubits, in the circuit's layout."""
-    terms = [("ZZ", [i, i + 1], 1.0) for i in range(width - 1)] + [("X", [i], 0.5) for i in range(width)]
-    word = SparsePauliOp.from_sparse_list(terms, width).apply_layout(circuit.layout)
-    return {str(label): float(value.real) for label, value in word.to_list()}
-
-
-def sampler_job(turn: float, options: dict[str, Any]) -> bytes:
-    """One Bell circuit."""
-    return params([[bell(turn, measured=True), np.zeros(0), 1024]], options)
-
-
-def estimator_job(turn: float, level: int) -> bytes:
-    """One Bell circuit and an observable of two bases."""
-    circuit = bell(turn, measured=False)
-    return params([[circuit, chain(circuit, 2), np.zeros(0), None]], {}, level)
-
-
-def ansatz_job(level: int, number: int) -> bytes:
-    """An ansatz of five qubits at one point."""
-    ansatz = efficient_su2(5, reps=1, entanglement="linear", name=f"ansatz{number}")
-    circuit = compiled(ansatz)
-    values = np.random.default_rng(number).uniform(0, 3, circuit.num_parameters)
-    return params([[circuit, chain(circuit, 5), values, None]], {}, level)
-
-
-def executor_job(turn: float, values: np.ndarray[Any, Any] | None = None) -> bytes:
-    """A circuit item by hand: a Bell circuit, or a circuit of many angles with values for them."""
-    circuit = bell(turn, measured=True) if values is None else angled()
-    values = np.zeros(0) if values is None else values
-    stream = io.BytesIO()
-    qpy.dump([circuit], stream)
-    raw = stream.getvalue()
-    item = {
-        "item_type": "circuit",
-        "circuit_arguments": {
-            "data": base64.b64encode(zlib.compress(values.tobytes())).decode(),
-            "shape": list(values.shape),
-            "dtype": "f64",
-        },
-        "shape": [],
-        "chunk_size": "auto",
-    }
-    packed = base64.b64encode(zlib.compress(raw)).decode()
-    program = {
-        "shots": 10,
-        "circuits": {"b64_data": packed, "qpy_version": raw[6], "num_programs": 1},
-        "items": [item],
-        "semantic_role": None,
-        "meas_level": "classified",
-        "passthrough_data": None,
-    }
-    return json.dumps({"schema_version": "v2.0", "quantum_program": program, "options": {}}).encode()
-
-
-def small_jobs(bench: Bench) -> list[Row]:
+def preparing(bench: Bench) -> list[Row]:
     """Preparing one small job, program by program."""
-    turns = np.linspace(0.1, 1.0, 12).tolist()
-    jobs: dict[str, tuple[str, list[bytes]]] = {
-        "sampler": ("sampler", [sampler_job(turn, {}) for turn in turns]),
-        "sampler, twirled": ("sampler", [sampler_job(turn, TWIRL) for turn in turns]),
-        "sampler, decoupled": ("sampler", [sampler_job(turn, DECOUPLE) for turn in turns]),
-        "sampler, twirled and decoupled": (
-            "sampler", [sampler_job(turn, TWIRL | DECOUPLE) for turn in turns],
-        ),
-        **{
-            f"estimator at level {level}": ("estimator", [estimator_job(turn, level) for turn in turns])
-            for level in (0, 1, 2)
-        },
-        "executor": ("executor", [executor_job(turn) for turn in turns]),
-    }  # fmt: skip
     rows = []
-    for name, (program, payloads) in jobs.items():
+    for name, (program, payloads) in in_a_worker(small_jobs).items():
         fresh, again = (1e3 * seconds for seconds in bench.times(program, payloads))
         rows.append(_prepared(f"{name}: a fresh Bell circuit", fresh))
         rows.append(_prepared(f"{name}: the same again", again))
     for level in (1, 2):
-        payloads = [ansatz_job(level, number) for number in range(8)]
+        payloads = in_a_worker(partial(ansatz_jobs, level))
         fresh, again = (1e3 * seconds for seconds in bench.times("estimator", payloads))
         rows.append(_prepared(f"estimator at level {level}: a fresh ansatz of 5 qubits", fresh))
         rows.append(_prepared(f"estimator at level {level}: the same ansatz again", again))
@@ -245,10 +155,7 @@ def many_circuits(bench: Bench) -> list[Row]:
         ("estimator at level 1", "estimator", lambda circuit: [circuit, chain(circuit, 2), None, 0.3], 1),
     ]
     for name, program, pub, level in plans:
-        measured = program == "sampler"
-        pubs = [pub(bell(turn, measured=measured)) for turn in np.linspace(0.1, 3.0, 1000)]
-        many = params(pubs, {}, level)
-        ones = [params([one], {}, level) for one in pubs[:12]]
+        many, ones = in_a_worker(partial(_many_and_ones, pub, level, measured=program == "sampler"))
         single, _ = bench.times(program, ones)
         together = bench.times(program, [ones[0], many])[0] / 1000
         rows.append(
@@ -260,40 +167,18 @@ def many_circuits(bench: Bench) -> list[Row]:
     return rows
 
 
-def angled() -> QuantumCircuit:
-    """A circuit of fifty angles."""
-    circuit, angles = QuantumCircuit(5, 5), ParameterVector("t", 50)
-    for k in range(50):
-        circuit.rz(angles[k], k % 5)
-        circuit.sx(k % 5)
-    circuit.measure(range(5), range(5))
-    return circuit
-
-
-def large_payloads() -> Iterator[tuple[str, str, bytes]]:
-    """Payloads of 50 MB, or as many as are told."""
-    values = np.random.default_rng(1).uniform(0, 6, (96_000 * MEGABYTES // 49, 50))
-    yield "sampler, angles", "sampler", params([[angled(), values, 1]], {})
-    bare = angled().remove_final_measurements(inplace=False)
-    pub = [bare, {"IIIZZ": 1.0}, values, 0.5]
-    yield "estimator, angles", "estimator", params([pub], {}, 0)
-    yield "executor, angles", "executor", executor_job(0.0, values)
-    rng = np.random.default_rng(2)
-    pubs = []
-    for _ in range(500):
-        circuit = QuantumCircuit(5, 5)
-        for k in range(400):
-            circuit.rz(float(rng.uniform(0, 6)), k % 5)
-            circuit.sx(k % 5)
-        circuit.measure(range(5), range(5))
-        pubs.append([circuit, np.zeros(0), 1])
-    yield "sampler, 500 circuits of 800 gates", "sampler", params(pubs, {})
+def _many_and_ones(
+    pub: Callable[[QuantumCircuit], list[Any]], level: int | None, *, measured: bool
+) -> tuple[bytes, list[bytes]]:
+    pubs = [pub(circuit) for circuit in bells(1000, measured=measured)]
+    return params(pubs, {}, level), [params([one], {}, level) for one in pubs[:12]]
 
 
 def memory(bench: Bench) -> list[Row]:
     """What a large payload takes at the peak, in the worker that opens it."""
     rows = []
-    for name, program, payload in large_payloads():
+    for name, (program, make) in large_payloads().items():
+        payload = in_a_worker(make)  # what making it leaves behind isn't this process's
         size = len(payload) / 2**20
         peak = bench.peak(program, payload)
         rows.append(
@@ -309,7 +194,7 @@ def in_the_api() -> list[Row]:
     """What the process that serves the API keeps of large payloads, once they are written down."""
     import urllib.request
 
-    payload = next(large_payloads())[2]
+    payload = in_a_worker(sampler_angles)
     body = b'{"program_id":"sampler","backend":"ket_manila","params":%b}' % payload
     size = len(body) / 2**20
     config = '[[qpus]]\nname = "ket_manila"\ndevice = "manila"\n'
@@ -343,7 +228,7 @@ def main() -> list[Row]:
         importlib.import_module(module)
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(Path(folder))
-        return [*small_jobs(bench), *many_circuits(bench), *memory(bench), *in_the_api()]
+        return [*preparing(bench), *many_circuits(bench), *memory(bench), *in_the_api()]
 
 
 if __name__ == "__main__":

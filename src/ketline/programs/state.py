@@ -14,11 +14,13 @@ import orjson
 
 _MAGIC = b"KTS1"
 _KEY = "__array__"
+_LARGE_BYTES = 1_000
+_MANY = 100
 
 
 def pack(tree: Any) -> bytes:
     """A tree of dicts with text keys, lists, tuples, scalars, bytes and arrays of numbers, as bytes."""
-    blobs: list[bytes] = []
+    blobs: list[bytes | memoryview] = []
     offset = 0
 
     def walk(node: Any) -> Any:
@@ -28,15 +30,21 @@ def pack(tree: Any) -> bytes:
         if isinstance(node, np.generic):
             return node.item()
         if isinstance(node, np.ndarray):
-            blob = np.ascontiguousarray(node).tobytes()
+            whole = np.ascontiguousarray(node)
             entry = {_KEY: [node.dtype.str, list(node.shape), offset]}
-            blobs.append(blob)
-            offset += len(blob)
+            # Large arrays are copied once, into what is returned; a view of a small one is larger than it.
+            large = whole.nbytes > _LARGE_BYTES
+            blobs.append(whole.reshape(-1).view(np.uint8).data if large else whole.tobytes())
+            offset += whole.nbytes
             return entry
         if isinstance(node, dict):
             return {_written(str(key)): walk(value) for key, value in node.items()}
         if isinstance(node, (list, tuple)):
-            return [walk(value) for value in node]
+            if len(node) < _MANY:
+                return [walk(value) for value in node]
+            # Written one by one: as text each takes a tenth of what it takes as objects. The text is copied
+            # because orjson's has four kilobytes, however little stands in it.
+            return [orjson.Fragment(bytes(memoryview(orjson.dumps(walk(value))))) for value in node]
         return node
 
     header = orjson.dumps(walk(tree))
