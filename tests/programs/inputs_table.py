@@ -1,4 +1,4 @@
-"""What circuits and values may be, for the page of options: what comes of them, and the tests that show it."""
+"""What circuits and values may be, for the page of options: what comes of them, and tests that show it."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ _HOSTILE = "programs/test_hostile.py"
 INPUTS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     (
         "OpenQASM 3 text",
-        "wherever a circuit may stand; `stdgates.inc` alone can be included, and sizes and definitions that "
-        "would grow beyond all measure are refused unread",
+        (
+            "wherever a circuit may stand; `stdgates.inc` alone can be included, and sizes and definitions that "
+            "would grow beyond all measure are refused unread"
+        ),
         (
             "programs/test_executor.py::test_open_qasm_wherever_a_circuit_may_stand",
             f"{_HOSTILE}::test_openqasm_that_would_grow_is_refused_unread",
