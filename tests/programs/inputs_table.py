@@ -9,8 +9,8 @@ INPUTS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     (
         "OpenQASM 3 text",
         (
-            "wherever a circuit may stand; `stdgates.inc` alone can be included, and sizes and definitions that "
-            "would grow beyond all measure are refused unread"
+            "wherever a circuit may stand; `stdgates.inc` alone can be included, and sizes and definitions "
+            "that would grow beyond all measure are refused unread"
         ),
         (
             "programs/test_executor.py::test_open_qasm_wherever_a_circuit_may_stand",
