@@ -21,6 +21,7 @@ from qiskit.circuit import ParameterVector
 from qiskit_ibm_runtime import RuntimeEncoder
 
 from ketline.programs.base import open_params, program
+from ketline.programs.recurring import Memory
 from ketline.units.serial import write_unit
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
@@ -41,7 +42,7 @@ def peak_bytes(program_id: str, payload: Path, folder: Path, warm: bytes) -> int
     if child == 0:
         told = b"failed"
         try:
-            where = context()
+            where = context(memory=Memory(1_000_000))
             # What is imported on first use isn't the payload's.
             small: Any = program(program_id).prepare(open_params(warm, where.limits), where)
             write_unit(folder / "warm", small.unit)
@@ -104,9 +105,10 @@ def test_angles_take_a_few_times_their_size(kind: str, tmp_path: Path) -> None:
     assert (tmp_path / "unit").stat().st_size > 10_000_000
 
 
-def test_writing_many_circuits_takes_little_more_than_what_is_written(tmp_path: Path) -> None:
+def test_circuits_take_a_few_times_their_size(tmp_path: Path) -> None:
+    """Qiskit itself takes forty times what is posted of such circuits, so no more than a few may be open."""
     pubs = []
-    for seed in range(60):
+    for seed in range(300):
         turns = np.random.default_rng(seed).uniform(0, 6, 300)
         circuit = QuantumCircuit(5, 1)
         for k, turn in enumerate(turns.tolist()):
@@ -116,6 +118,7 @@ def test_writing_many_circuits_takes_little_more_than_what_is_written(tmp_path: 
         pubs.append([circuit, None, 1])
     file = tmp_path / "payload"
     file.write_bytes(json.dumps({"pubs": pubs}, cls=RuntimeEncoder).encode())
-    peak = peak_bytes("sampler", file, tmp_path, payload("sampler", 1))
-    # Qiskit's circuits themselves take some 160 bytes an instruction.
-    assert peak < 36_000 * 160 + 4 * (tmp_path / "unit").stat().st_size + 8_000_000
+    size = file.stat().st_size
+    assert size > 1_000_000
+    assert peak_bytes("sampler", file, tmp_path, payload("sampler", 1)) < 10 * size
+    assert (tmp_path / "unit").stat().st_size < size

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from qiskit.circuit import QuantumCircuit
 
 OPEN_BYTES = 4_000_000
-"""Circuits of about so many bytes stay open in one `Items`, so that a small job's are never packed."""
+"""Circuits of about so many bytes stay open, so that a small job's are never packed."""
 
 WASTE_BYTES = 32_000_000
 """Circuits of about so many bytes may wait to be found as garbage."""
@@ -136,10 +136,10 @@ def packed(item: WorkItem) -> PackedCircuit:
 
 
 class Room:
-    """Room for open circuits: the first ones find some."""
+    """Room for `OPEN_BYTES` of open circuits: the first ones find some."""
 
-    def __init__(self, open_bytes: int = OPEN_BYTES) -> None:
-        self._left = open_bytes
+    def __init__(self) -> None:
+        self._left = OPEN_BYTES
 
     def takes(self, circuit: QuantumCircuit) -> bool:
         """Whether a circuit may stay open; one that may not is as good as done with."""
@@ -169,8 +169,8 @@ class Items(Sequence[WorkItem]):
     Who goes through them one by one, and keeps none, holds no more than one circuit.
     """
 
-    def __init__(self, open_bytes: int = OPEN_BYTES) -> None:
-        self._room = Room(open_bytes)
+    def __init__(self) -> None:
+        self._room = Room()
         self._items: list[WorkItem] = []
 
     def append(self, item: WorkItem) -> None:
