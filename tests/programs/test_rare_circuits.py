@@ -247,6 +247,15 @@ def test_sizes_beyond_all_measure_are_refused_at_once(change: dict[str, Any], wo
         run("estimator", {**params, "options": {k: v for k, v in change.items() if k != "precision"}})
 
 
+def test_observables_that_share_a_measurement_are_counted_once() -> None:
+    circuit = QuantumCircuit(2)
+    for _ in range(40):
+        circuit.cx(0, 1)
+    options = {"twirling": {"num_randomizations": 24}}
+    params = {"pubs": [[circuit, [["ZZ"] * 25] * 25, None, 0.2]], "resilience_level": 2, "options": options}
+    assert run("estimator", params)[0].data.evs.shape == (25, 25)
+
+
 def test_a_precision_beyond_one_takes_a_shot() -> None:
     result = run("estimator", {"pubs": [[QuantumCircuit(1), "Z", None, 1e10]]})
     assert np.isfinite(result[0].data.evs)

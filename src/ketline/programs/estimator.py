@@ -114,7 +114,6 @@ class _Posted:
     def __init__(self, pub: EstimatorPub, asked: float | None, metadata: str, room: Room) -> None:
         self.asked = asked
         self.metadata = metadata
-        self.shape = pub.shape
         self._circuit = Shelved(pub.circuit, room)
         self._observables = pub.observables
         self._values = pub.values
@@ -207,7 +206,8 @@ class _Job:
             opened = pub.opened()
             if recipe.zne is not None and recipe.zne.amplifier != "pea":
                 found = surveyed(opened.circuit, opened.key, self.context, f"pubs[{number}]")
-                sets = math.prod(pub.shape) * recipe.sizes.randomizations
+                # Every point in one basis at least, however many observables share it.
+                sets = math.prod(opened.points.shape[:-1]) * recipe.sizes.randomizations
                 check_folding(found, recipe.zne.noise_factors, sets, self.context, f"pubs[{number}]")
             yield opened, recipe
 
