@@ -53,7 +53,7 @@ def samplex_bytes(samplex: Any) -> int:
 class Memory:
     """What one tenant's jobs share: at most ``max_bytes``, the least recently used goes first.
 
-    A job drives out what earlier jobs left, and nothing of its own: of a job of many circuits the first ones
+    A job fills half of it at most, and drives out nothing of its own: of a job of many circuits the first ones
     are kept, which its like will ask for first, instead of each driving out the one before it.
     """
 
@@ -62,11 +62,13 @@ class Memory:
         self.used_bytes = 0
         self.hits = 0
         self._job = 0
+        self._of_job = 0
         self._kept: OrderedDict[Hashable, _Kept] = OrderedDict()
 
     def begin(self) -> None:
         """Another job begins."""
         self._job += 1
+        self._of_job = 0
 
     def get(self, key: Hashable | None, make: Callable[[], KeptT], size_of: Callable[[KeptT], int]) -> KeptT:
         """What is kept under a key, or else what ``make`` gives, which is kept from now on if there is room.
@@ -89,10 +91,13 @@ class Memory:
         if size <= self.max_bytes // 4 and self._make_room(size):
             self._kept[key] = _Kept(made, size, self._job)
             self.used_bytes += size
+            self._of_job += size
         return made
 
     def _make_room(self, size: int) -> bool:
         """Forget what other jobs used least recently; whether there is room for so many bytes then."""
+        if self._of_job + size > self.max_bytes // 2:
+            return False
         while self.used_bytes + size > self.max_bytes:
             oldest = next(iter(self._kept.values()))
             if oldest.job == self._job:
