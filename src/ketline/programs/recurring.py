@@ -53,7 +53,7 @@ def samplex_bytes(samplex: Any) -> int:
 class Memory:
     """What one tenant's jobs share: at most ``max_bytes``, the least recently used goes first.
 
-    A job fills half of it at most, and drives out nothing of its own: of a job of many circuits the first ones
+    A job fills half of it at most and drives out nothing of its own: of a job of many circuits the first ones
     are kept, which its like will ask for first, instead of each driving out the one before it.
     """
 
