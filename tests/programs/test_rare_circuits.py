@@ -213,6 +213,12 @@ def test_bits_without_a_register_are_twirled_like_others() -> None:
     assert result[0].data["_loose0"].get_counts() == {"1": 256}
 
 
+def test_a_simulator_has_no_time_for_decoupling() -> None:
+    options = {"dynamical_decoupling": {"enable": True}}
+    with pytest.raises(JobError, match="this backend doesn't tell how long its gates take"):
+        run("sampler", {"pubs": [[flipped(), None, 4]], "options": options}, simulator=True)
+
+
 def test_nothing_can_be_decoupled_and_twirled() -> None:
     options = {**TWIRLED, "dynamical_decoupling": {"enable": True}}
     result = run("sampler", {"pubs": [[QuantumCircuit(2, 2), None, 64]], "options": options})

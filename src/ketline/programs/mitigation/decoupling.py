@@ -56,7 +56,7 @@ def decouple(circuit: QuantumCircuit, target: Target, options: Decoupling) -> Qu
             "not possible with dynamic circuits (circuits with control flow operations).",
             "Turn dynamical_decoupling.enable off for this circuit.",
         )
-    if target.dt is None or target.durations() is None:
+    if target.dt is None or not _timed(target):
         raise bad_option("dynamical_decoupling", "this backend doesn't tell how long its gates take.")
     qubits = used_qubits(circuit)
     if not qubits:
@@ -68,6 +68,13 @@ def decouple(circuit: QuantumCircuit, target: Target, options: Decoupling) -> Qu
     except TranspilerError as error:
         raise rejected("dynamical_decoupling", f"the circuit can't be scheduled: {error}") from None
     return place(scheduled, qubits, circuit.num_qubits)
+
+
+def _timed(target: Target) -> bool:
+    """Whether a device tells how long its pulses take; simulators take no time for any gate."""
+    if "x" not in target.operation_names:
+        return False
+    return any(facts is not None and facts.duration is not None for facts in (target["x"] or {}).values())
 
 
 def _restricted(target: Target, qubits: Sequence[int], circuit: QuantumCircuit) -> Target:
