@@ -222,8 +222,8 @@ def large_payloads() -> dict[str, tuple[str, Callable[[], bytes]]]:
         "sampler, 3,500 circuits of 800 gates": (
             "sampler", lambda: sampler_circuits(long_circuits(3500)),
         ),
-        "executor, 3,500 circuits of 800 gates": (
-            "executor", lambda: executor_circuits(list(long_circuits(3500))),
+        "executor, 1,000 circuits of 800 gates": (
+            "executor", lambda: executor_circuits(list(long_circuits(1000))),
         ),
         "sampler, 6,000 Bell circuits of 156 qubits": (
             "sampler", lambda: sampler_circuits(bells(6000, measured=True)),
