@@ -55,9 +55,8 @@ class Machines:
                 self._hosts[backend.name] = QpuHost(backend.settings, backend.device_path, self)
 
     async def close(self) -> None:
-        """End the processes."""
-        for host in self._hosts.values():
-            await host.close()
+        """End the processes, all at once: what ends the first before it has started may end the others."""
+        await asyncio.gather(*(host.close() for host in self._hosts.values()))
 
     @property
     def facts(self) -> dict[str, dict[str, Any]]:
