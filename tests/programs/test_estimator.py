@@ -263,6 +263,8 @@ def test_amplified_noise_is_what_it_claims() -> None:
         circuit.barrier(0, 1)
     options = {
         "resilience_level": 2,
+        # Injected Paulis are rare: few randomisations may have none, and then see no spread either.
+        "twirling": {"num_randomizations": 256},
         "resilience": {
             "layer_noise_model": [LayerError(layer, [0, 1], error)],
             "zne": {"amplifier": "pea", "noise_factors": [1, 2, 3], "extrapolator": "exponential"},
