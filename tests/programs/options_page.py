@@ -201,8 +201,8 @@ TABLE: dict[str, tuple[str, tuple[Row, ...]]] = {
             _row(
                 "resilience.zne.amplifier",
                 (
-                    "done: gate_folding, gate_folding_front, gate_folding_back, pea (injected Paulis are rare: "
-                    "where noise is weak, `auto` randomizations may see too little of their spread)"
+                    "done: gate_folding, gate_folding_front, gate_folding_back, pea (injected Paulis are "
+                    "rare: where noise is weak, `auto` randomizations may see too little of their spread)"
                 ),
                 f"programs/{_M}extrapolation.py::test_folding_multiplies_the_gates_and_keeps_the_circuit",
                 f"programs/{_M}extrapolation.py::test_the_method_says_which_gates_are_folded",
