@@ -16,6 +16,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -47,15 +48,16 @@ SETTINGS = QpuSettings(name="ket_fez", device="fez").model_dump(mode="json")
 def in_a_worker(action: Callable[[], ValueT]) -> ValueT:
     """What an action gives in a fresh child of this process.
 
-    Payloads are made in one too: what transpiles leaves threads behind that no further child would have.
+    Payloads are made in one too: what transpiles leaves threads behind that no further child would have. The
+    action gets a thread, as in a real worker: in the main one, Rust's libraries draw what the parent's draw.
     """
     ours, theirs = os.pipe()
     gc.collect()
     gc.freeze()
     child = os.fork()
     if child == 0:
-        with os.fdopen(theirs, "wb") as pipe:
-            pickle.dump(action(), pipe)
+        with os.fdopen(theirs, "wb") as pipe, ThreadPoolExecutor(1) as thread:
+            pickle.dump(thread.submit(action).result(), pipe)
         os._exit(0)
     os.close(theirs)
     with os.fdopen(ours, "rb") as pipe:
