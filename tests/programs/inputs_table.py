@@ -88,4 +88,15 @@ INPUTS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
         "each ends in an error of its job",
         (f"{_HOSTILE}::test_the_corpus",),
     ),
+    (
+        "`chunk_size` of the executor's items",
+        (
+            "works in sessions; elsewhere the QPU chooses it, as the client documents it, and the job's log "
+            "says so"
+        ),
+        (
+            "programs/test_executor.py::test_chunk_sizes_are_kept_in_a_session_and_told",
+            "programs/test_executor.py::test_chunk_sizes_are_the_qpus_own_outside_of_sessions",
+        ),
+    ),
 )

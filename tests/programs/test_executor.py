@@ -50,13 +50,15 @@ def twirled_bell() -> tuple[QuantumCircuit, Any]:
     return build(circuit)
 
 
-def run(quantum_program: QuantumProgram, version: str = "v2.0", **options: Any) -> tuple[Any, dict[str, Any]]:
+def run(
+    quantum_program: QuantumProgram, version: str = "v2.0", *, in_session: bool = False, **options: Any
+) -> tuple[Any, dict[str, Any]]:
     converter = QUANTUM_PROGRAM_PARAMS_CONVERTERS[version]
     chosen = ExecutorOptions()
     for name, value in options.items():
         setattr(chosen.execution, name, value)
     params = json.dumps(converter.encoder(quantum_program, chosen).model_dump(mode="json")).encode()
-    body = work("executor", params, context())
+    body = work("executor", params, context(in_session=in_session))
     return ExecutorResultDecoder.decode(body.decode()), json.loads(body)
 
 
@@ -133,14 +135,22 @@ def test_levels_of_measurement(level: str, keys: dict[str, tuple[int, ...]]) -> 
     assert all(array.dtype == (bool if name == "c" else complex) for name, array in result[0].items())
 
 
-def test_chunk_sizes_are_kept_and_told() -> None:
+def test_chunk_sizes_are_kept_in_a_session_and_told() -> None:
     quantum_program = QuantumProgram(shots=3)
     quantum_program.append_circuit_item(rotation(), circuit_arguments=np.zeros((2, 5, 1)), chunk_size=4)
-    result, body = run(quantum_program)
+    result, body = run(quantum_program, in_session=True)
     ranges = [part["element_range"] for chunk in body["metadata"]["chunk_timing"] for part in chunk["parts"]]
     assert ranges == [[0, 4, 1], [4, 8, 1], [8, 10, 1]]
     assert [chunk.parts[0].size for chunk in result.metadata.chunk_timing] == [4, 4, 2]
     assert all(chunk.start < chunk.stop for chunk in result.metadata.chunk_timing)
+
+
+def test_chunk_sizes_are_the_qpus_own_outside_of_sessions(caplog: pytest.LogCaptureFixture) -> None:
+    quantum_program = QuantumProgram(shots=3)
+    quantum_program.append_circuit_item(rotation(), circuit_arguments=np.zeros((2, 5, 1)), chunk_size=4)
+    result, _ = run(quantum_program)
+    assert [chunk.parts[0].size for chunk in result.metadata.chunk_timing] == [10]
+    assert "quantum_program.items[0].chunk_size counts in sessions only" in caplog.text
 
 
 def test_item_shape_extends_the_arguments() -> None:

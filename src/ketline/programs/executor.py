@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
     from ketline.programs.base import Params, ProgramContext
     from ketline.units.work import ItemOutcome, Outcome
+
+_log = logging.getLogger(__name__)
 
 
 class Executor:
@@ -48,6 +51,13 @@ class Executor:
         assembly = Assembly(execution, context)
         items = []
         for number, item in enumerate(posted.items):
+            if item.chunk_size is not None and not context.in_session:
+                # As the client documents it (``modes.md`` 1.4).
+                item.chunk_size = None
+                _log.warning(
+                    "quantum_program.items[%d].chunk_size counts in sessions only; here the QPU chooses it",
+                    number,
+                )
             drawn = assembly.add(item, f"quantum_program.items[{number}]")
             items.append({"shape": item.shape, "registers": registers(item.circuit), "extras": drawn})
         unit = assembly.unit()
