@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 OPEN_BYTES = 4_000_000
 """Circuits of about so many bytes stay open, so that a small job's are never packed."""
 
-WASTE_BYTES = 32_000_000
+WASTE_BYTES = 12_000_000
 """Circuits of about so many bytes may wait to be found as garbage."""
 
 _INSTRUCTION_BYTES = 600
