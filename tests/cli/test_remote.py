@@ -116,7 +116,7 @@ def test_jobs_and_sessions_of_anybody_are_shown_and_ended(ketline: Ketline, serv
         wanted = {
             "program_id": "sampler",
             "backend": "ket_fez",
-            "params": json.loads(bell()),
+            "params": json.loads(bell(gate="cz")),
             "tags": ["night"],
         }
         body = wanted if session is None else {**wanted, "session_id": session}

@@ -94,13 +94,13 @@ def play(
     asyncio.run(run())
 
 
-def bell(shots: int = 20, **more: object) -> bytes:
-    """The params of a Sampler job as the client posts them."""
+def bell(shots: int = 20, gate: str = "cx", **more: object) -> bytes:
+    """The params of a Sampler job as the client posts them; ``gate`` is one that the device has."""
     circuit = QuantumCircuit(2, 2)
     circuit.rz(np.pi / 2, 0)
     circuit.sx(0)
     circuit.rz(np.pi / 2, 0)
-    circuit.cx(0, 1)
+    getattr(circuit, gate)(0, 1)
     circuit.measure([0, 1], [0, 1])
     params = {"pubs": [[circuit, np.zeros(0), shots]], "options": {}, "version": 2, **more}
     return json.dumps(params, cls=RuntimeEncoder).encode()
