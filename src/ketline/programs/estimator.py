@@ -19,7 +19,7 @@ from ketline.programs.failures import bad_option, unreadable
 from ketline.programs.items import metadata_text
 from ketline.programs.learned import recall, remember
 from ketline.programs.learning import learning_options
-from ketline.programs.mitigation.estimation import JobPlan, evaluate_job, needed_layers, plan_into
+from ketline.programs.mitigation.estimation import JobPlan, evaluate_job, needed_layers, plan_job
 from ketline.programs.mitigation.layers import Layer, LayerNoise
 from ketline.programs.mitigation.learning import LearningPlan, learned, plan_learning
 from ketline.programs.mitigation.recipe import Pub, Recipe
@@ -224,7 +224,7 @@ class _Job:
             [recipe.sizes for recipe in recipes], most_sets(self.context.limits)
         )
         assembly = Assembly(self.execution, self.context)
-        plan = plan_into(assembly, self.pubs(recipes), readout, self.rng(), self.context.memory)
+        plan = plan_job(assembly, self.pubs(recipes), readout, self.rng(), self.context.memory)
         metadata = self.resolved.metadata()
         if self.noises:
             metadata["resilience"]["layer_noise_model"] = [noise.to_tree() for noise in self.noises]

@@ -1,6 +1,6 @@
 """Estimating expectation values with any combination of techniques: circuits in, estimates out.
 
-    items, plan = plan_job([(Pub(circuit, observables, points), recipe), …], readout_sizes, rng)
+    plan = plan_job(items, [(Pub(circuit, observables, points), recipe), …], readout_sizes, rng)
     estimates = evaluate_job(plan, outcomes)        # one an element, as `estimates.Estimates`
     plan.pubs[0].metadata                           # what the result says of the techniques
 
@@ -129,14 +129,16 @@ def needed_layers(pubs: Iterable[tuple[Pub, Recipe]], memory: Memory | None = No
 
 
 def plan_job(
-    pubs: Sequence[tuple[Pub, Recipe]],
+    items: Items,
+    pubs: Iterable[tuple[Pub, Recipe]],
     readout_sizes: Sizes | None,
     rng: np.random.Generator,
     memory: Memory | None = None,
-) -> tuple[list[WorkItem], JobPlan]:
-    """Expand pubs into circuits and parameter sets.
+) -> JobPlan:
+    """Expand pubs, one after the other, into circuits and parameter sets.
 
     Args:
+        items: Takes the items as they are made.
         pubs: Each with its recipe.
         readout_sizes: Correct all pubs for readout errors, and calibrate with so much; None not to. The
             recipes must then twirl measurements.
@@ -146,18 +148,6 @@ def plan_job(
     Raises:
         JobError: a circuit or an observable can't be treated as its recipe says; the option is named.
     """
-    items: list[WorkItem] = []
-    return items, plan_into(items, pubs, readout_sizes, rng, memory)
-
-
-def plan_into(
-    items: Items,
-    pubs: Iterable[tuple[Pub, Recipe]],
-    readout_sizes: Sizes | None,
-    rng: np.random.Generator,
-    memory: Memory | None = None,
-) -> JobPlan:
-    """As `plan_job`; pubs are taken one after the other, and items handed on as they are made."""
     memory = memory if memory is not None else Memory()
     plans = []
     device_width = 0
