@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -214,3 +215,16 @@ def test_a_job_that_is_cancelled_is_given_up_on_the_machine_too(centre: Centre) 
     assert centre.http.post(f"/api/v1/jobs/{job_id}/cancel").status_code == 204
     assert centre.ended(job_id)["status"] == "Cancelled"
     until(lambda: centre.cancelled() == ["r0"])
+
+
+def test_nothing_stays_of_a_job_that_is_over(centre: Centre) -> None:
+    job_id = centre.submit()
+    centre.on_machine()
+    centre.server.kill()
+    (centre.queue / "go").touch()
+    (folder,) = (path.parent for path in centre.server.data.glob("scratch/*/*/note"))
+    shutil.copytree(folder, folder.with_name("another.1"))
+    centre.start()
+    assert centre.ended(job_id)["status"] == "Completed"
+    until(lambda: not list(centre.server.data.glob("scratch/*/*/note")))
+    assert centre.jobs() == 1

@@ -75,6 +75,9 @@ def test_jobs_of_before_are_taken_up_and_the_rest_is_handed_in(machine: Keeping,
     told = json.loads((tmp_path / NOTE).read_text())
     assert [job[0] for job in told["note"]["jobs"]] == ["job0", "job1"]
     assert told["estimate_seconds"] == 2.5
+    # A successor that dies as soon as it has taken up the first leaves the note as it was.
+    Trail(driver(), tmp_path / "unit", 2.5).begin()
+    assert json.loads((tmp_path / NOTE).read_text()) == told
     successor = driver()
     again = Trail(successor, tmp_path / "unit").begin()
     assert finished(successor, again) == [20, 20, 20]

@@ -142,7 +142,9 @@ class BackendDriver:
 
     def note(self, handle: str) -> dict[str, Any] | None:
         """The backend's jobs so far, if it can find them again (`ketline.qpus.driver.Resumable.note`)."""
-        jobs = self._units[handle].handed_in
+        started = self._units[handle]
+        # Those of a predecessor that aren't looked up yet are the backend's too.
+        jobs = [*started.handed_in, *started.before]
         if not callable(getattr(self._backend, "retrieve_job", None)):
             return None
         if any(job.job_id is None for job in jobs):

@@ -7,13 +7,16 @@ that folder instead, and the machine is asked for what it has.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from ketline.qpus.resuming import NOTE, digest, read_note
 from ketline.service import tasks
+from ketline.units.serial import FormatError, read_unit
 
-_KEPT = "kept"
+_FOLDER = re.compile(r"kept\.(?P<kept>\w+)|(?P<job>\w+)\.\d+")
+"""Of a job: one that a predecessor had kept itself, or that of an attempt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,16 +32,23 @@ def carried_over(scratch: Path, fresh: Path) -> dict[str, Kept]:
     kept: dict[str, Kept] = {}
     for path in sorted(scratch.glob(f"*/*.*/{NOTE}")):
         folder, told = path.parent, read_note(path)
-        unit = folder / tasks.UNIT
-        if told is None or not (unit.exists() and (folder / tasks.STATE).exists()):
+        named = _FOLDER.fullmatch(folder.name)
+        if told is None or named is None or not _whole(folder, told["unit"]):
             continue
-        if told["unit"] != digest(unit):
-            # Of an earlier round than the unit, which the machine hasn't seen yet.
-            continue
-        # A predecessor's own folder is called after the job and the attempt, or is one that it had kept.
-        before, _, after = folder.name.rpartition(".")
-        job_id = after if before == _KEPT else before
-        target = fresh / f"{_KEPT}.{job_id}"
+        job_id = named["kept"] or named["job"]
+        target = fresh / f"kept.{job_id}"
         folder.rename(target)
         kept[job_id] = Kept(target, float(told.get("estimate_seconds") or 0.0))
     return kept
+
+
+def _whole(folder: Path, noted: str) -> bool:
+    """Whether the unit is the one that was noted, not that of another round, and can be run from here."""
+    unit = folder / tasks.UNIT
+    if not (unit.exists() and (folder / tasks.STATE).exists()) or digest(unit) != noted:
+        return False
+    try:
+        read_unit(unit)
+    except FormatError:  # by another release
+        return False
+    return True

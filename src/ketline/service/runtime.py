@@ -231,6 +231,7 @@ async def start(
         windows = recovery.restore(
             store, engine, backends, known_instances, work.machines.calibrations, seen_at
         )
+        work.restored()
         _keep_first_properties(store, work, backends)
         house = House(
             settings=settings,

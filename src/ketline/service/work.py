@@ -111,6 +111,11 @@ class Work:
             self.machines.forget(job.qpu_id, kept.folder)
         self._spawn(self._tidy(job, record))
 
+    def restored(self) -> None:
+        """All unfinished jobs are known: what was kept for others is of no use any more."""
+        for job_id in self._kept.keys() - self._engine.records.keys():
+            self._spawn(self._sweep(self._kept.pop(job_id).folder))
+
     def closed(self, workload_id: str) -> None:
         """Forget what jobs of a session or batch kept for each other."""
         self._spawn(self._sweep(self._cache_folder(workload_id)))
