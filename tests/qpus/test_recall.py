@@ -12,6 +12,7 @@ from qpu_lab import device, item, settings
 from ketline.qpus.emulator import Emulator
 from ketline.qpus.engine import _bench
 from ketline.qpus.items import Workbench
+from ketline.units.errors import JobError
 from ketline.units.work import WorkUnit
 
 
@@ -105,3 +106,14 @@ def test_what_is_refused_is_refused_again(made):
     unit = WorkUnit([item(circuit, 100, [[0.1]])], simulator={"seed_transpiler": 1})
     with pytest.raises(Exception, match="seed_transpiler"):
         Emulator.admit(unit, device("fez"), settings("fez"))
+
+
+def test_an_angle_that_other_values_make_impossible_is_refused(made):
+    circuit, angle = QuantumCircuit(1, 1), Parameter("a")
+    circuit.rz(1 / angle, 0)
+    circuit.sx(0)
+    circuit.measure(0, 0)
+    admitted(item(circuit, 100, [[2.0]]))
+    with pytest.raises(JobError, match="isn't a finite real number at a = 0"):
+        admitted(item(circuit, 100, [[0.0]]))
+    assert made == [1, 1]

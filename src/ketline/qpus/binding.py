@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from qiskit.circuit import QuantumCircuit
 
 
+EXPRESSION = "\0expression"
+"""How the names of parameters begin that stand for expressions."""
+
+
 def columns(circuit: QuantumCircuit) -> dict[Parameter, int]:
     """The column of each parameter in the values of a work item."""
     return {parameter: i for i, parameter in enumerate(circuit.parameters)}
@@ -95,7 +99,7 @@ def _flatten(
                 continue
             key = expressions.identity(value)
             if key not in made:
-                made[key] = Parameter(f"\0expression {len(found)}")
+                made[key] = Parameter(f"{EXPRESSION} {len(found)}")
                 found[made[key]] = evaluate(value, table)
             parameter = made[key]
             changed = changed or list(instruction.params)

@@ -12,12 +12,14 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ketline.qpus.binding import EXPRESSION
 from ketline.units.packing import PackedItem
 
 if TYPE_CHECKING:
     from qiskit.circuit import QuantumCircuit
 
     from ketline.qpus.items import ReadyItem
+    from ketline.qpus.parts import Part
     from ketline.units.work import WorkItem, WorkUnit
 
 
@@ -61,7 +63,7 @@ class Recall:
         """Keep what was found of an item, unless it depends on the values of parameters or a noise model."""
         found = Found.of(ready)
         passing = unit.simulator or isinstance(ready.item, PackedItem)
-        if not passing and all(part.bundle is not None for part in ready.parts):
+        if not passing and all(part.bundle is not None and _plain(part) for part in ready.parts):
             circuit = ready.item.circuit
             self._of(circuit)[_how(unit, ready.item, memory_bytes)] = found
         return found
@@ -73,6 +75,11 @@ class Recall:
             # Before the number can become another object's.
             weakref.finalize(circuit, self._known.pop, id(circuit), None).atexit = False
         return known
+
+
+def _plain(part: Part) -> bool:
+    """Whether no angle is made of parameters: with other values it might be none."""
+    return not any(parameter.name.startswith(EXPRESSION) for parameter in part.reduced.circuit.parameters)
 
 
 def _how(unit: WorkUnit, item: WorkItem, memory_bytes: int) -> Hashable:
