@@ -18,7 +18,8 @@ from qiskit_ibm_runtime import EstimatorV2, RuntimeEncoder, SamplerV2
 from ketline.programs import sampler
 from ketline.programs.base import Prepared, ProgramContext, open_params, program
 from ketline.programs.mitigation import amplified
-from ketline.programs.recurring import Memory, Recurring, circuit_bytes
+from ketline.programs.recurring import Memory, Recurring
+from ketline.units.packing import circuit_bytes
 from ketline.units.serial import unit_bytes
 
 TWIRLED = {"twirling": {"enable_gates": True, "enable_measure": True}}

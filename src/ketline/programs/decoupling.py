@@ -6,8 +6,8 @@ from dataclasses import astuple
 from typing import TYPE_CHECKING, Any
 
 from ketline.programs.mitigation.decoupling import Decoupling, decouple
-from ketline.programs.recurring import circuit_bytes
 from ketline.programs.wire.guard import guarded
+from ketline.units.packing import circuit_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Hashable

@@ -20,10 +20,6 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
-from ketline.units.packing import circuit_bytes
-
-__all__ = ["Memory", "Recurring", "circuit_bytes", "key_of", "samplex_bytes"]
-
 KeptT = TypeVar("KeptT")
 
 _LONGEST_TEXT = 4_000_000

@@ -15,7 +15,8 @@ from ketline.programs.mitigation.folding import Folding
 from ketline.programs.mitigation.measuring import Dressed, dress, with_measurement
 from ketline.programs.mitigation.recipe import Pub, Recipe
 from ketline.programs.mitigation.twirling import Drawn, Template, template_bytes, twirl
-from ketline.programs.recurring import Memory, circuit_bytes
+from ketline.programs.recurring import Memory
+from ketline.units.packing import circuit_bytes
 
 
 def key_of_circuit(pub: Pub, qubits: list[int], recipe: Recipe, *more: Hashable) -> Hashable | None:

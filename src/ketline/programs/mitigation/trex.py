@@ -25,7 +25,8 @@ from qiskit.circuit import QuantumCircuit
 from ketline.programs.mitigation.counts import Counts
 from ketline.programs.mitigation.measuring import dress
 from ketline.programs.mitigation.twirling import Sizes
-from ketline.programs.recurring import Memory, circuit_bytes
+from ketline.programs.recurring import Memory
+from ketline.units.packing import circuit_bytes
 from ketline.units.work import ItemOutcome, WorkItem
 
 

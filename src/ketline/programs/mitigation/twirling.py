@@ -34,7 +34,8 @@ from samplomatic.utils import get_annotation
 from ketline.programs.failures import rejected
 from ketline.programs.mitigation.circuits import compact, place, used_qubits
 from ketline.programs.mitigation.samplexes import draw
-from ketline.programs.recurring import circuit_bytes, samplex_bytes
+from ketline.programs.recurring import samplex_bytes
+from ketline.units.packing import circuit_bytes
 
 Strategy = Literal["active", "active-accum", "active-circuit", "all"]
 

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 from ketline.programs.boxes import unboxed
 from ketline.programs.failures import unreadable
-from ketline.programs.recurring import Memory, circuit_bytes, key_of
+from ketline.programs.recurring import Memory, key_of
 from ketline.programs.wire.guard import guarded
 from ketline.programs.wire.qasm3_text import check_qasm3
 from ketline.programs.wire.qpy_files import load_qpy
 from ketline.programs.wire.unpack import Budget
+from ketline.units.packing import circuit_bytes
 
 if TYPE_CHECKING:
     from qiskit.circuit import QuantumCircuit
